@@ -1,0 +1,198 @@
+"""The function: Inception depthwise convolution as a torch.library operation, with its gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import reference
+from .launch import Plan, plan
+
+# layout -> forward(x, weights, biases, plan, out_dtype) -> y
+FORWARD: dict[str, Callable[..., Tensor]] = {}
+# layout -> backward(x, grad_y, weights, plan) -> (grad_x, [grad_w] * 3, [grad_b] * 3)
+BACKWARD: dict[str, Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]] = {}
+
+KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+WEIGHT_NAMES = ("square", "row", "column")
+
+
+def inception_dwconv(
+    x: Tensor,
+    w_square: Tensor,
+    w_row: Tensor,
+    w_column: Tensor,
+    b_square: Tensor | None = None,
+    b_row: Tensor | None = None,
+    b_column: Tensor | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """cat(x_i, conv(x_s), conv(x_r), conv(x_c)) along the channels, in one pass; the package docstring has the formula.
+
+    x: [N, C, H, W], float32, float16 or bfloat16 (float64 runs the reference). Weights in PyTorch's shapes: square
+    [g, 1, s, s], row [g, 1, 1, k], column [g, 1, k, 1], with s and k odd and 3 g <= C; biases [g] each, or all None.
+    The result has the memory format of x and out_dtype, by default that of x; under autocast the autocast type, so that
+    float32 comes in and 16 bits go out without a cast of its own.
+
+    On a GPU every shape runs this folder's Triton kernels. CPU tensors run the reference, unless Triton interprets its
+    kernels. x may be a slice of the channels or have an expanded batch; any other non-dense x is copied first, the one
+    hidden copy there is. Differentiable once; for second derivatives use the reference (InceptionDWConv2d with
+    backend="reference").
+
+    Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
+    """
+    _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column))
+    if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
+        out_dtype = torch.get_autocast_dtype(x.device.type)
+    biases = [bias for bias in (b_square, b_row, b_column) if bias is not None]
+    y: Tensor = _operation(x, [w_square, w_row, w_column], biases, out_dtype or x.dtype)
+    return y
+
+
+def _check(x: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor | None, ...]) -> None:
+    if x.dim() != 4:
+        raise ValueError(f"inception_dwconv: expected x of 4 dimensions [N, C, H, W], got {x.dim()}: {list(x.shape)}")
+    if x.dtype not in (*KERNEL_DTYPES, torch.float64):
+        raise TypeError(f"inception_dwconv: expected a float32, float16, bfloat16 or float64 x, got {x.dtype}")
+    branch = weights[0].shape[0] if weights[0].dim() == 4 else 0
+    side, band = (weights[0].shape[-1], weights[1].shape[-1]) if branch else (0, 0)
+    shapes = ((branch, 1, side, side), (branch, 1, 1, band), (branch, 1, band, 1))
+    for name, weight, shape in zip(WEIGHT_NAMES, weights, shapes, strict=True):
+        if tuple(weight.shape) != shape or branch == 0:
+            raise ValueError(
+                "inception_dwconv: expected weights [g, 1, s, s], [g, 1, 1, k] and [g, 1, k, 1], "
+                f"got {[list(w.shape) for w in weights]}"
+            )
+        if weight.device != x.device:
+            raise ValueError(f"inception_dwconv: x is on {x.device} but the {name} weight on {weight.device}")
+        if not weight.dtype.is_floating_point:
+            raise TypeError(f"inception_dwconv: expected floating-point weights, the {name} weight is {weight.dtype}")
+    if side % 2 == 0 or band % 2 == 0:
+        raise ValueError(f"inception_dwconv: kernel sizes must be odd to keep the size, got {side} and {band}")
+    if 3 * branch > x.shape[1]:
+        raise ValueError(f"inception_dwconv: 3 branches of {branch} channels do not fit the {x.shape[1]} channels of x")
+    _check_biases(x, biases, branch)
+
+
+def _check_biases(x: Tensor, biases: tuple[Tensor | None, ...], branch: int) -> None:
+    given = [bias for bias in biases if bias is not None]
+    if len(given) not in (0, 3):
+        raise ValueError(f"inception_dwconv: give all three biases or none, got {len(given)}")
+    for name, bias in zip(WEIGHT_NAMES, given, strict=False):
+        if tuple(bias.shape) != (branch,):
+            raise ValueError(f"inception_dwconv: expected a {name} bias of shape [{branch}], got {list(bias.shape)}")
+        if bias.device != x.device:
+            raise ValueError(f"inception_dwconv: x is on {x.device} but the {name} bias on {bias.device}")
+
+
+def layout_of(x: Tensor) -> str:
+    """ "nhwc" where x is dense in channels_last and not in the plain format, else "nchw"."""
+    plain = x.is_contiguous()
+    return "nhwc" if not plain and x.is_contiguous(memory_format=torch.channels_last) else "nchw"
+
+
+def runs_kernels(x: Tensor) -> bool:
+    """Whether this tensor is for the Triton kernels: on a GPU, or anywhere when Triton interprets its kernels."""
+    return x.dtype in KERNEL_DTYPES and x.numel() > 0 and bool(FORWARD) and x.is_cuda
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(
+    shape: tuple[int, ...], dtype: torch.dtype, layout: str, arch: int, settings: tuple[tuple[str, Any], ...]
+) -> Plan:
+    return plan(shape, dtype, layout, arch, **dict(settings))
+
+
+def _plan_for(x: Tensor, weights: list[Tensor], out_dtype: torch.dtype, direction: str, layout: str) -> Plan:
+    arch = 10 * torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 90
+    if x.is_cuda:
+        arch += torch.cuda.get_device_capability(x.device)[1]
+    settings = {
+        "branch": weights[0].shape[0],
+        "square": weights[0].shape[2],
+        "band": weights[1].shape[3],
+        "out_dtype": out_dtype,
+        "direction": direction,
+        "batch_stride": x.stride(0),
+    }
+    return _plan(tuple(x.shape), x.dtype, layout, arch, tuple(settings.items()))
+
+
+def _ready(x: Tensor) -> tuple[Tensor, str]:
+    """x in a form that the kernels read, and its layout. Only what is neither dense nor a channel slice is copied."""
+    layout = layout_of(x)
+    if layout not in FORWARD:
+        return x.contiguous(), "nchw"
+    planes_are_dense = x.stride()[1:] == (x.shape[2] * x.shape[3], x.shape[3], 1)
+    return (x if layout == "nhwc" or planes_are_dense else x.contiguous()), layout
+
+
+def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
+    memory_format = torch.channels_last if layout_of(x) == "nhwc" else torch.contiguous_format
+    return torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=memory_format)
+
+
+@torch.library.custom_op("benchbench::inception_dwconv", mutates_args=())
+def _operation(x: Tensor, weights: list[Tensor], biases: list[Tensor], out_dtype: torch.dtype) -> Tensor:
+    if not runs_kernels(x):
+        y = reference.forward(x, weights, biases or [None] * 3, out_dtype)
+        return _empty_like(x, out_dtype).copy_(y)
+    ready, layout = _ready(x)
+    launch = _plan_for(ready, weights, out_dtype, "forward", layout)
+    y = FORWARD[layout](ready, weights, biases, launch, out_dtype)
+    return y if layout == layout_of(x) else y.contiguous(memory_format=torch.channels_last)
+
+
+@_operation.register_fake
+def _(x: Tensor, weights: list[Tensor], biases: list[Tensor], out_dtype: torch.dtype) -> Tensor:
+    return _empty_like(x, out_dtype)
+
+
+@torch.library.custom_op("benchbench::inception_dwconv_backward", mutates_args=())
+def _gradients(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    """Gradients of x, of the three weights and of the three biases, in this order."""
+    layout = layout_of(x)
+    if not runs_kernels(x) or not BACKWARD:
+        grad_x, grads_w, grads_b = reference.backward(x, grad_y, weights)
+        return [_empty_like(x, x.dtype).copy_(grad_x), *grads_w, *grads_b]
+    ready, layout = _ready(x)
+    memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
+    grad_y = grad_y.contiguous(memory_format=memory_format)
+    launch = _plan_for(ready, weights, grad_y.dtype, "backward", layout)
+    grad_x, grads_w, grads_b = BACKWARD[layout](ready, grad_y, weights, launch)
+    if layout != layout_of(x):
+        grad_x = grad_x.contiguous(memory_format=torch.channels_last)
+    return [grad_x, *grads_w, *grads_b]
+
+
+@_gradients.register_fake
+def _(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    biases = [weight.new_empty(weight.shape[0]) for weight in weights]
+    return [_empty_like(x, x.dtype), *[torch.empty_like(weight) for weight in weights], *biases]
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, list[Tensor], list[Tensor], torch.dtype], output: Tensor) -> None:
+    x, weights, biases, _ = inputs
+    ctx.save_for_backward(x, *weights)
+    ctx.has_bias = bool(biases)
+
+
+def _differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], None]:
+    x, *weights = ctx.saved_tensors
+    gradients = _gradients(x, grad_y, weights)
+    return gradients[0], gradients[1:4], gradients[4:] if ctx.has_bias else [], None
+
+
+def _refuse(ctx: Any, *grads: Any) -> None:
+    raise NotImplementedError(
+        "inception_dwconv has no second derivative: use the reference, InceptionDWConv2d(..., backend='reference')"
+    )
+
+
+_operation.register_autograd(_differentiate, setup_context=_save)
+_gradients.register_autograd(_refuse)
