@@ -1,0 +1,361 @@
+"""How long does one call take? Samples on the device's clock and on the host's, until the median is known well enough.
+
+``measure`` is the whole procedure: warm up until the times settle, then sample, look at the interval of the median
+every few samples, and stop when it is narrow. It knows no GPU: a ``Clock`` marks points on the device's timeline, so
+that tests put a scripted device in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from benchbench import series
+
+Part = tuple[str, Callable[[], Any]]
+
+# The backlog is this much longer than the launches it hides, and never longer than the cap.
+_HOLD_MARGIN = 1.5
+_HOLD_CAP_S = 0.1
+# One host sample lasts at least this long, so that the synchronisation around it weighs little.
+_HOST_SAMPLE_S = 2e-3
+_HOST_CALLS = (5, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to begin and when to stop. Times in seconds; widths as shares of the median.
+
+    half_width, level:  stop when the interval of the median at this level is no wider than half_width to each side;
+    look_every:         samples between two looks; min_samples: before the first stop; max_samples and time_cap_s: stop
+                        in any case (min_samples are always taken), and say so.
+    warmup_floor_s, warmup_cap_s: seconds of the operation's own work before the first sample, at least and at most.
+    cache:              "cold": the cache is flushed before every call; "warm": calls follow one another.
+    """
+
+    half_width: float = 0.005
+    level: float = 0.95
+    look_every: int = 10
+    min_samples: int = 20
+    max_samples: int = 2000
+    time_cap_s: float = 3.0
+    warmup_floor_s: float = 0.1
+    warmup_cap_s: float = 1.0
+    cache: str = "cold"
+
+    def __post_init__(self) -> None:
+        if self.cache not in ("cold", "warm"):
+            raise ValueError(f"cache is cold or warm, got {self.cache!r}")
+        if self.look_every < 1 or not 1 <= self.min_samples <= self.max_samples:
+            raise ValueError("expected look_every >= 1 and 1 <= min_samples <= max_samples")
+        if not 0 <= self.warmup_floor_s <= self.warmup_cap_s:
+            raise ValueError("expected 0 <= warmup_floor_s <= warmup_cap_s")
+        if not (self.half_width > 0 and 0 < self.level < 1):
+            raise ValueError("expected half_width > 0 and a level between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What was measured; every time is kept, in order, in seconds of one call.
+
+    samples_s:      on the device's clock. host_samples_s: as the host sees them, launches included: with a warm cache
+                    the mean of calls that follow one another, with a cold one single calls between synchronisations.
+                    On a CPU they are samples_s.
+    phases:         the parts of each sample, by name; they add up to samples_s.
+    clock:          what took samples_s: "events" (behind a backlog) or "host".
+    warmup_class:   flat, warming, slowing, bimodal or unsteady: the series from the first warm-up call on.
+    warmup_s, warmup_calls: work done before the first sample.
+    capped:         stopped by the cap; low_s and high_s, the interval of the median, are wider than asked.
+    gaps:           samples whose launch the device may have had to wait for, because the backlog was at its cap.
+    elapsed_s:      from the first sample to the last, everything included; timed_s: the part of it that was timed.
+    """
+
+    samples_s: tuple[float, ...]
+    host_samples_s: tuple[float, ...]
+    phases: Mapping[str, tuple[float, ...]]
+    clock: str
+    warmup_class: str
+    warmup_s: float
+    warmup_calls: int
+    capped: bool
+    low_s: float
+    high_s: float
+    gaps: int
+    elapsed_s: float
+    timed_s: float
+
+
+class Clock(Protocol):
+    """A device's timeline as the host sees it. Marks, holds and flushes queue behind what was launched before."""
+
+    name: str
+
+    def now(self) -> float:
+        """Seconds on the host's clock."""
+
+    def mark(self) -> Any:
+        """A point on the device's timeline, after everything launched so far."""
+
+    def reached(self, mark: Any) -> bool:
+        """Has the device come to this point?"""
+
+    def between(self, first: Any, last: Any) -> float:
+        """Seconds between two points that the device has reached."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything."""
+
+    def hold(self, seconds: float) -> None:
+        """Keep the device busy, so that what is launched meanwhile runs without gaps."""
+
+    def flush(self) -> None:
+        """Replace what the device's cache holds."""
+
+
+class HostClock:
+    """The CPU's own clock: a call is over when it returns."""
+
+    name = "host"
+
+    def __init__(self) -> None:
+        self._buffer: Any = None
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    mark = now
+
+    def reached(self, mark: float) -> bool:
+        return False
+
+    def between(self, first: float, last: float) -> float:
+        return last - first
+
+    def synchronize(self) -> None:
+        return None
+
+    def hold(self, seconds: float) -> None:
+        return None
+
+    def flush(self) -> None:
+        if self._buffer is None:
+            import numpy as np
+
+            self._buffer = np.ones(2 * last_level_cache_bytes(), dtype=np.uint8)
+        self._buffer += 1
+
+
+def last_level_cache_bytes(cpu: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
+    """The size of the largest cache that the first core uses; 32 MiB where the kernel does not say."""
+    sizes = []
+    for entry in cpu.glob("index*/size"):
+        text = entry.read_text().strip()
+        scale = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
+        digits = text.rstrip("KMG")
+        sizes += [int(digits) * scale] if digits.isdigit() else []
+    return max(sizes, default=32 * 2**20)
+
+
+class EventClock:
+    """CUDA events on the current stream. Launch gaps are hidden behind a kernel that only waits (the backlog)."""
+
+    name = "events"
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._torch: Any = torch
+        self._device = torch.device(device)
+        torch.cuda.set_device(self._device)
+        self._stream = torch.cuda.current_stream(self._device)
+        cache = torch.cuda.get_device_properties(self._device).L2_cache_size
+        self._buffer = torch.empty(2 * max(cache, 2**20), dtype=torch.uint8, device=self._device)
+        self._cycles_per_s = self._calibrate()
+
+    def _calibrate(self) -> float:
+        """Cycles that the waiting kernel counts in a second, at the clock that the GPU reaches when busy."""
+        rates = []
+        for cycles in (1_000_000, 10_000_000):
+            first = self.mark()
+            self._torch.cuda._sleep(cycles)
+            last = self.mark()
+            self.synchronize()
+            rates.append(cycles / self.between(first, last))
+        return max(rates)
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def mark(self) -> Any:
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record(self._stream)
+        return event
+
+    def reached(self, mark: Any) -> bool:
+        return bool(mark.query())
+
+    def between(self, first: Any, last: Any) -> float:
+        return float(first.elapsed_time(last)) * 1e-3
+
+    def synchronize(self) -> None:
+        self._torch.cuda.synchronize(self._device)
+
+    def hold(self, seconds: float) -> None:
+        if seconds > 0:
+            # Private in torch, but there is no public kernel that waits without touching memory.
+            self._torch.cuda._sleep(int(seconds * self._cycles_per_s))
+
+    def flush(self) -> None:
+        self._buffer.zero_()
+
+
+def clock_for(device: str) -> Clock:
+    """The clock of a device: the host's for "cpu", events with a backlog for "cuda:0". ValueError for any other."""
+    if device == "cpu":
+        return HostClock()
+    if device.startswith("cuda"):
+        return EventClock(device)
+    raise ValueError(f"no clock for device {device!r}: use cpu or cuda:N")
+
+
+class _Meter:
+    """Takes samples of one operation, and learns from each batch how long a backlog the next one needs."""
+
+    def __init__(self, clock: Clock, parts: Sequence[Part], *, cold: bool) -> None:
+        self.clock = clock
+        self.parts = parts
+        self.cold = cold
+        self.hold_s = 0.0
+        self.hold_factor = 1.0
+        self.gaps = 0
+
+    def take(self, count: int) -> list[list[float]]:
+        """``count`` samples behind one backlog: the seconds of each part of each."""
+        clock = self.clock
+        rows, late = [], 0
+        clock.hold(self.hold_s)
+        began = clock.now()
+        for _ in range(count):
+            if self.cold:
+                clock.flush()
+            row = [clock.mark()]
+            for _, call in self.parts:
+                # The output lives until the call has been marked, so that freeing it is in no time.
+                output = call()
+                row.append(clock.mark())
+                del output
+            late += clock.reached(row[0])
+            rows.append(row)
+        issued = clock.now() - began
+        clock.synchronize()
+        self.gaps += late
+        self._learn(count, issued, clock.between(rows[0][0], rows[-1][-1]), late)
+        return [[clock.between(a, b) for a, b in pairwise(row)] for row in rows]
+
+    def _learn(self, count: int, issued: float, ran: float, late: int) -> None:
+        """The device must still be held when the last call is issued, though it works off the earlier ones."""
+        if self.clock.name == "host":
+            return
+        if late:
+            self.hold_factor *= 2
+        one = issued / count
+        need = one + max(0.0, (issued - one) - ran * (count - 1) / count)
+        self.hold_s = min(_HOLD_CAP_S, self.hold_factor * _HOLD_MARGIN * need)
+
+    def host(self, calls: int) -> tuple[list[float], float]:
+        """Host samples, and the seconds they took: one of ``calls`` calls in a row, or, cold, two of one call each."""
+        clock = self.clock
+        found = []
+        for _ in range(2 if self.cold else 1):
+            if self.cold:
+                clock.flush()
+            clock.synchronize()
+            began = clock.now()
+            for _ in range(1 if self.cold else calls):
+                for _, call in self.parts:
+                    call()
+            clock.synchronize()
+            found.append(clock.now() - began)
+        return ([one if self.cold else one / calls for one in found], sum(found))
+
+
+def _warm_up(meter: _Meter, policy: Policy) -> list[float]:
+    """Call until the floor is reached and the times have settled, or until the cap; the times of all calls."""
+    began = meter.clock.now()
+    times = [sum(row) for row in meter.take(1)]
+    spent, look = times[0], 0
+    while spent < policy.warmup_cap_s and meter.clock.now() - began < policy.time_cap_s:
+        left = policy.warmup_cap_s - spent
+        times += [sum(row) for row in meter.take(_fitting(policy.look_every, left, times[-1]))]
+        spent = sum(times)
+        if spent < policy.warmup_floor_s or len(times) < look:
+            continue
+        if series.warmup(times).end <= len(times) - policy.look_every:
+            break
+        # Each look costs time in proportion to the calls so far.
+        look = ceil(1.2 * len(times))
+    return times
+
+
+def _fitting(count: int, left_s: float, one_s: float) -> int:
+    """As many of ``count`` calls as fit into the time left; at least one."""
+    return count if one_s <= 0 else max(1, min(count, ceil(left_s / one_s)))
+
+
+def measure(
+    launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: Sequence[tuple[str, Callable[[], Any]]] = ()
+) -> Samples:
+    """Time one operation: ``launch`` and nothing else, or its ``phases`` one after another.
+
+    With phases (forward, backward, optimizer) their sequence is called in place of ``launch``, and each is timed too.
+    Exceptions of the operation pass through.
+    """
+    parts: Sequence[Part] = tuple(phases) or (("call", launch),)
+    meter = _Meter(clock, parts, cold=policy.cache == "cold")
+    before = _warm_up(meter, policy)
+    meter.gaps = 0
+    rows: list[list[float]] = []
+    host: list[float] = []
+    began, host_s, capped = clock.now(), 0.0, False
+    while True:
+        left = policy.time_cap_s - (clock.now() - began)
+        need = policy.min_samples - len(rows)
+        rows += meter.take(
+            max(min(need, policy.look_every), _fitting(policy.look_every, left, sum(rows[-1]) if rows else 0))
+        )
+        times = [sum(row) for row in rows]
+        if clock.name != "host":
+            calls = ceil(_HOST_SAMPLE_S / max(times[-1], 1e-9))
+            found, spent = meter.host(min(max(calls, _HOST_CALLS[0]), _HOST_CALLS[1]))
+            host += found
+            host_s += spent
+        if len(rows) < policy.min_samples:
+            continue
+        low, high = series.median_interval(times, policy.level)
+        if high - low <= 2 * policy.half_width * median(times):
+            break
+        if len(rows) >= policy.max_samples or clock.now() - began >= policy.time_cap_s:
+            capped = True
+            break
+    elapsed = clock.now() - began
+    return Samples(
+        samples_s=tuple(times),
+        host_samples_s=tuple(host) if host else tuple(times),
+        phases={name: tuple(row[i] for row in rows) for i, (name, _) in enumerate(phases)},
+        clock=clock.name,
+        warmup_class=series.warmup(before + times).kind,
+        warmup_s=sum(before),
+        warmup_calls=len(before),
+        capped=capped,
+        low_s=low,
+        high_s=high,
+        gaps=meter.gaps,
+        elapsed_s=elapsed,
+        timed_s=sum(times) + host_s,
+    )
