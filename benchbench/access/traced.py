@@ -1,0 +1,442 @@
+"""Which bytes does a Triton kernel ask for? Every address of every load and store, recorded in the interpreter.
+
+The kernel's module must be imported in a process with TRITON_INTERPRET=1, because the variable is read when a kernel
+is decorated. The interpreter has no warps: a request is modelled as 32 consecutive vectors of the pointer block in
+row-major order, a vector being the widest aligned, contiguous, equally masked run of up to 16 bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SECTOR_BYTES = 32
+THREADS_A_REQUEST = 32
+WIDEST_VECTOR_BYTES = 16
+MOST_OUT_OF_BOUNDS = 100
+Addresses = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One load, store or atomic of the source: what all of its executions asked for. Requests are modelled."""
+
+    kernel: str
+    kind: str  # load, store or atomic
+    file: str
+    line: int
+    tensor: str
+    executions: int
+    requested_bytes: int
+    requests: int
+    sectors: int
+    narrowest_vector_bytes: int
+
+    @property
+    def sectors_per_request(self) -> float:
+        """Mean 32-byte sectors of a warp-sized request; 4 for 32 neighbouring floats, 32 for a scattered one."""
+        return self.sectors / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorTraffic:
+    """What one launch asks of one tensor. counts: how often each element was touched, by its place in the storage."""
+
+    launch: int
+    kernel: str
+    kind: str
+    tensor: str
+    requested_bytes: int
+    unique_bytes: int
+    program_sector_bytes: int
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    counts: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfBounds:
+    """An access outside every tensor that was given to the kernel; the lane was masked off, so that the run went on."""
+
+    kernel: str
+    kind: str
+    file: str
+    line: int
+    program: tuple[int, int, int]
+    address: int
+    nearest: str
+
+    def __str__(self) -> str:
+        where = f"{os.path.basename(self.file)}:{self.line}"
+        return f"{self.kernel}, {where}: program {self.program} {self.kind}s address {self.address:#x}, {self.nearest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One execution of a site: the sectors it touches, in order, for the modelled cache."""
+
+    launch: int
+    program: int
+    kind: str
+    sectors: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """All that a call asked of memory. Bytes are exact; requests and sectors per request are modelled."""
+
+    launches: tuple[tuple[str, int], ...]
+    sites: tuple[Site, ...]
+    tensors: tuple[TensorTraffic, ...]
+    out_of_bounds: tuple[OutOfBounds, ...]
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+
+    def requested_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Unmasked bytes of the loads, stores or atomics; of these tensors only, where some are named."""
+        return sum(t.requested_bytes for t in self._of(kind, tensors))
+
+    def unique_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Bytes touched at least once, counted once a launch, kind and tensor."""
+        return sum(t.unique_bytes for t in self._of(kind, tensors))
+
+    def program_sector_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Sum over programs of 32 bytes a distinct sector: what reaches the L2 if a program's own reuse is free."""
+        return sum(t.program_sector_bytes for t in self._of(kind, tensors))
+
+    def amplification(self, kind: str = "", tensors: tuple[str, ...] = ()) -> float:
+        """Requested over unique bytes: 1 where nothing is asked for twice."""
+        unique = self.unique_bytes(kind, tensors)
+        return self.requested_bytes(kind, tensors) / unique if unique else 0.0
+
+    def _of(self, kind: str, tensors: tuple[str, ...]) -> list[TensorTraffic]:
+        return [t for t in self.tensors if kind in ("", t.kind) and (not tensors or t.tensor in tensors)]
+
+
+def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool = False) -> Traffic:
+    """Run ``call``, which launches interpreted kernels on CPU tensors, and return what they asked of memory.
+
+    keep_steps keeps every access in order, for the modelled cache. Raises ValueError where no kernel ran in the
+    interpreter, or where the grid would take longer than ``limit_s`` seconds: the message says how long.
+    """
+    recorder = Recorder(limit_s=limit_s, keep_steps=keep_steps)
+    with recorder.listening():
+        call()
+    if not recorder.launches:
+        raise ValueError(
+            "no kernel ran in the interpreter: set TRITON_INTERPRET=1 before the kernel's module is imported, "
+            "and launch it on CPU tensors"
+        )
+    return recorder.traffic()
+
+
+@dataclass(slots=True)
+class _Tensor:
+    """An argument of the running launch: its storage's extent, and its name."""
+
+    names: tuple[str, ...]
+    start: int
+    stop: int
+    views: tuple[tuple[str, int, int], ...]
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def name_of(self, low: int, high: int) -> str:
+        """The argument whose own elements hold both addresses; several that share memory are joined by a stroke."""
+        if len(self.names) == 1:
+            return self.names[0]
+        inside = [name for name, start, stop in self.views if start <= low and high < stop]
+        return "/".join(inside or self.names)
+
+
+class Recorder:
+    """Listens to the interpreter's memory operations, launch by launch."""
+
+    def __init__(self, *, limit_s: float, keep_steps: bool) -> None:
+        self.limit_s, self.keep_steps = limit_s, keep_steps
+        self.launches: list[tuple[str, int]] = []
+        self.steps: list[Step] = []
+        self.out_of_bounds: list[OutOfBounds] = []
+        self._sites: dict[tuple[str, str, str, int, str], list[int]] = {}
+        self._tensors: list[TensorTraffic] = []
+        self._begin("", ())
+
+    def traffic(self) -> Traffic:
+        """Everything heard so far."""
+        sites = tuple(Site(*place, *numbers) for place, numbers in self._sites.items())
+        return Traffic(tuple(self.launches), sites, tuple(self._tensors), tuple(self.out_of_bounds), tuple(self.steps))
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Replace the interpreter's memory operations by ones that record and pass on."""
+        from triton.runtime import interpreter
+
+        builder, executor = interpreter.InterpreterBuilder, interpreter.GridExecutor
+        kept = {
+            (builder, name): getattr(builder, name)
+            for name in ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
+        }
+        kept |= {(builder, "set_grid_idx"): builder.set_grid_idx, (builder, "set_grid_dim"): builder.set_grid_dim}
+        kept |= {(executor, name): getattr(executor, name) for name in ("__call__", "_init_args_hst")}
+        for (owner, name), original in kept.items():
+            setattr(owner, name, self._heard(name, original))
+        try:
+            yield
+        finally:
+            for (owner, name), original in kept.items():
+                setattr(owner, name, original)
+
+    def _heard(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        # Only the leading parameters are named: the ones behind them differ between Triton versions.
+        def masked_load(builder: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+            return original(builder, pointers, self._access("load", pointers, mask), *rest, **named)
+
+        def masked_store(builder: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+            return original(builder, pointers, value, self._access("store", pointers, mask), *rest, **named)
+
+        def atomic_rmw(builder: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+            return original(builder, operation, pointers, value, self._access("atomic", pointers, mask), *rest)
+
+        def atomic_cas(builder: Any, pointers: Any, *rest: Any) -> Any:
+            self._access("atomic", pointers, None)
+            return original(builder, pointers, *rest)
+
+        def set_grid_dim(builder: Any, *dimensions: int) -> None:
+            self._programs = int(np.prod(dimensions))
+            self._started = time.perf_counter()
+            original(builder, *dimensions)
+
+        def set_grid_idx(builder: Any, x: int, y: int, z: int) -> None:
+            self._next_program((x, y, z))
+            original(builder, x, y, z)
+
+        def init_args(executor: Any, args: Any, kwargs: Any) -> Any:
+            hosted = original(executor, args, kwargs)
+            bound = inspect.signature(executor.fn).bind_partial(*hosted[0], **hosted[1])
+            self._begin(executor.fn.__name__, _tensors_of(bound.arguments))
+            return hosted
+
+        def run(executor: Any, *args: Any, **named: Any) -> Any:
+            result = original(executor, *args, **named)
+            self._end()
+            return result
+
+        wrappers: dict[str, Callable[..., Any]] = {
+            "create_masked_load": masked_load,
+            "create_masked_store": masked_store,
+            "create_atomic_rmw": atomic_rmw,
+            "create_atomic_cas": atomic_cas,
+            "set_grid_dim": set_grid_dim,
+            "set_grid_idx": set_grid_idx,
+            "_init_args_hst": init_args,
+            "__call__": run,
+        }
+        return wrappers[name]
+
+    # ---- one launch ---------------------------------------------------------------------------------------------
+
+    def _begin(self, kernel: str, tensors: tuple[_Tensor, ...]) -> None:
+        self._kernel, self._arguments = kernel, tensors
+        self._programs, self._program, self._index = 1, (0, 0, 0), -1
+        self._started = time.perf_counter()
+        self._touched: dict[tuple[str, str, int], tuple[_Tensor, npt.NDArray[np.int64]]] = {}
+        self._requested: dict[tuple[str, str], int] = {}
+        self._sectors: dict[tuple[str, str], int] = {}
+        self._of_program: dict[tuple[str, str], list[Addresses]] = {}
+
+    def _next_program(self, program: tuple[int, int, int]) -> None:
+        self._flush_program()
+        self._program = program
+        self._index += 1
+        spent = time.perf_counter() - self._started
+        expected = spent / max(self._index, 1) * self._programs
+        if self._index >= 3 and spent > min(2.0, self.limit_s / 10) and expected > self.limit_s:
+            raise ValueError(
+                f"{self._kernel}: {self._programs} programs would take about {expected:.0f} s to trace, more than "
+                f"{self.limit_s:.0f} s: shrink the batch or the planes so that the grid gets "
+                f"{expected / self.limit_s:.0f} times smaller"
+            )
+
+    def _flush_program(self) -> None:
+        for key, pieces in self._of_program.items():
+            distinct = np.unique(np.concatenate(pieces)).size
+            self._sectors[key] = self._sectors.get(key, 0) + distinct * SECTOR_BYTES
+        self._of_program.clear()
+
+    def _end(self) -> None:
+        self._flush_program()
+        launch = len(self.launches)
+        self.launches.append((self._kernel, self._programs))
+        for (kind, tensor), requested in self._requested.items():
+            unique, counts, argument = self._unique_bytes(kind, tensor)
+            shape, strides = argument.shapes.get(tensor, ((), ()))
+            sectors = self._sectors.get((kind, tensor), 0)
+            self._tensors.append(
+                TensorTraffic(launch, self._kernel, kind, tensor, requested, unique, sectors, shape, strides, counts)
+            )
+
+    def _unique_bytes(self, kind: str, tensor: str) -> tuple[int, npt.NDArray[np.int64] | None, _Tensor]:
+        """Distinct bytes; accesses of several element sizes to one tensor are joined byte by byte."""
+        found = [(size, *kept) for (k, t, size), kept in self._touched.items() if (k, t) == (kind, tensor)]
+        if len(found) == 1:
+            size, argument, counts = found[0]
+            return int(np.count_nonzero(counts)) * size, counts, argument
+        union = np.zeros(found[0][1].stop - found[0][1].start, dtype=bool)
+        for size, _, counts in found:
+            wide = np.repeat(counts > 0, size)
+            union[: wide.size] |= wide[: union.size]
+        return int(np.count_nonzero(union)), None, found[0][1]
+
+    # ---- one access ---------------------------------------------------------------------------------------------
+
+    def _access(self, kind: str, pointers: Any, mask: Any) -> Any:
+        """Record the active lanes; the mask without the lanes that are out of bounds."""
+        block = np.asarray(pointers.data)
+        lanes = block.reshape(-1).astype(np.int64)
+        active = np.ones(lanes.shape, bool) if mask is None else np.broadcast_to(mask.data, block.shape).reshape(-1)
+        if not active.any():
+            return mask
+        element = pointers.get_element_ty()
+        size = max(1, element.primitive_bitwidth // 8)
+        file, line = _place()
+        owner = self._owner(lanes, active, size)
+        inside = active & (owner >= 0)
+        if not np.array_equal(inside, active):
+            self._report_outside(kind, file, line, lanes[active & (owner < 0)], size)
+            if mask is not None:
+                mask = type(mask)(np.asarray(mask.data) & inside.reshape(np.shape(mask.data)), mask.dtype)
+        for number in np.unique(owner[inside]):
+            chosen = inside & (owner == number)
+            self._record(kind, file, line, self._arguments[number], lanes, chosen, size)
+        return mask
+
+    def _owner(self, lanes: Addresses, active: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.int64]:
+        """For each lane the number of the argument whose storage holds all of its bytes, -1 where none does."""
+        asked = lanes[active]
+        low, high = int(asked.min()), int(asked.max())
+        for number, argument in enumerate(self._arguments):
+            if argument.start <= low and high + size <= argument.stop:
+                return np.full(lanes.shape, number, dtype=np.int64)
+        owner = np.full(lanes.shape, -1, dtype=np.int64)
+        for number, argument in enumerate(self._arguments):
+            owner[(lanes >= argument.start) & (lanes + size <= argument.stop)] = number
+        return owner
+
+    def _report_outside(self, kind: str, file: str, line: int, outside: Addresses, size: int) -> None:
+        for address in outside[: MOST_OUT_OF_BOUNDS - len(self.out_of_bounds)]:
+            nearest = _nearest(int(address), size, self._arguments)
+            self.out_of_bounds.append(OutOfBounds(self._kernel, kind, file, line, self._program, int(address), nearest))
+
+    def _record(
+        self,
+        kind: str,
+        file: str,
+        line: int,
+        argument: _Tensor,
+        lanes: Addresses,
+        chosen: npt.NDArray[np.bool_],
+        size: int,
+    ) -> None:
+        asked = lanes[chosen]
+        name = argument.name_of(int(asked.min()), int(asked.max()))
+        vector = vector_elements(lanes, chosen, size)
+        requests, sectors = modelled_requests(lanes, chosen, size, vector)
+        numbers = self._sites.setdefault((self._kernel, kind, file, line, name), [0, 0, 0, 0, 1 << 30])
+        for place, more in enumerate((1, asked.size * size, requests, sectors)):
+            numbers[place] += more
+        numbers[4] = min(numbers[4], vector * size)
+        self._requested[kind, name] = self._requested.get((kind, name), 0) + asked.size * size
+        if (kind, name, size) not in self._touched:
+            elements = -(-(argument.stop - argument.start) // size)
+            self._touched[kind, name, size] = (argument, np.zeros(elements, np.int64))
+        np.add.at(self._touched[kind, name, size][1], (asked - argument.start) // size, 1)
+        touched = asked // SECTOR_BYTES
+        if size > 1 and argument.start % size:
+            touched = np.concatenate([touched, (asked + size - 1) // SECTOR_BYTES])
+        self._of_program.setdefault((kind, name), []).append(touched)
+        if self.keep_steps:
+            distinct = touched[np.sort(np.unique(touched, return_index=True)[1])]
+            self.steps.append(Step(len(self.launches), self._index, kind, distinct))
+
+
+def vector_elements(lanes: Addresses, active: npt.NDArray[np.bool_], size: int) -> int:
+    """Elements that a thread takes at once: the widest power of two that is contiguous, aligned and equally masked."""
+    elements = max(1, WIDEST_VECTOR_BYTES // size)
+    while elements > 1:
+        if lanes.size % elements == 0:
+            groups, masks = lanes.reshape(-1, elements), active.reshape(-1, elements)
+            used = masks[:, 0]
+            expected = groups[:, :1] + np.arange(elements) * size
+            equally = bool((masks == masks[:, :1]).all())
+            if equally and bool((groups == expected)[used].all()) and not (groups[used, 0] % (elements * size)).any():
+                return elements
+        elements //= 2
+    return 1
+
+
+def modelled_requests(lanes: Addresses, active: npt.NDArray[np.bool_], size: int, vector: int) -> tuple[int, int]:
+    """(requests, sectors): 32 threads of ``vector`` elements each, in row-major order, ask together."""
+    request = np.flatnonzero(active) // (THREADS_A_REQUEST * vector)
+    first = lanes[active]
+    sectors = first // SECTOR_BYTES
+    if (first % size).any():
+        sectors, request = np.append(sectors, (first + size - 1) // SECTOR_BYTES), np.append(request, request)
+    lowest = sectors.min()
+    pairs = request * int(sectors.max() - lowest + 1) + (sectors - lowest)
+    return np.unique(request).size, np.unique(pairs).size
+
+
+def _place() -> tuple[str, int]:
+    """File and line of the kernel's source that runs now: the innermost frame outside Triton and this file."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if file != __file__ and f"{os.sep}triton{os.sep}" not in file and not file.startswith("<"):
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
+
+
+def _nearest(address: int, size: int, arguments: tuple[_Tensor, ...]) -> str:
+    found = []
+    for argument in arguments:
+        before, beyond = argument.start - address, address + size - argument.stop
+        words = f"{before} bytes before" if before > 0 else f"{beyond} bytes beyond the end of"
+        found.append((max(before, beyond), f"{words} {'/'.join(argument.names)}"))
+    return min(found)[1] if found else "but no tensor was given"
+
+
+def _tensors_of(arguments: Any) -> tuple[_Tensor, ...]:
+    """The tensors among a launch's arguments, one entry a storage."""
+    named: dict[int, list[tuple[str, Any]]] = {}
+    for name, value in arguments.items():
+        for tensor in _tensors_in(value):
+            named.setdefault(tensor.untyped_storage().data_ptr(), []).append((name, tensor))
+    found = []
+    for start, group in named.items():
+        stop = start + group[0][1].untyped_storage().nbytes()
+        views = tuple((name, t.data_ptr(), t.data_ptr() + _extent_bytes(t)) for name, t in group)
+        shapes = {name: (tuple(t.shape), tuple(t.stride())) for name, t in group}
+        found.append(_Tensor(tuple(name for name, _ in group), start, stop, views, shapes))
+    return tuple(found)
+
+
+def _tensors_in(value: Any) -> list[Any]:
+    if isinstance(value, tuple):
+        return [tensor for part in value for tensor in _tensors_in(part)]
+    value = getattr(value, "base", value) if hasattr(value, "block_shape") else value
+    return [value] if hasattr(value, "data_ptr") and hasattr(value, "untyped_storage") else []
+
+
+def _extent_bytes(tensor: Any) -> int:
+    if tensor.numel() == 0:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return int((last + 1) * tensor.element_size())
