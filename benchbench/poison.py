@@ -1,0 +1,114 @@
+"""What does an output hold that was never written? NaN, while this is in force, whoever allocates it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+
+# malloc.h: glibc fills each new block with the complement of the low byte of this parameter; 0x100 makes that 0xFF,
+# and a floating-point number of any width whose bits are all set is NaN.
+M_PERTURB = -6
+ALL_BITS = 0x100
+
+FUNCTIONS = ("empty", "empty_like", "empty_strided", "empty_permuted")
+METHODS = ("new_empty", "new_empty_strided")
+
+
+@contextmanager
+def poisoned(device: Any) -> Iterator[None]:
+    """Fill new memory with NaN: torch.empty and its kin, C's malloc, and the freed blocks of the GPU's allocator.
+
+    The three are needed together: kernels launched from Python allocate by torch.empty, PyTorch's own operators in C++.
+    """
+    import torch
+
+    device = torch.device(device)
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            _poison_free_blocks(device)
+        stack.enter_context(_perturbed_malloc())
+        stack.enter_context(_patched_empty())
+        yield
+
+
+def fill(tensor: Any) -> Any:
+    """The tensor, filled with NaN, or with the largest value where its numbers have none."""
+    import torch
+
+    if tensor.is_meta or tensor.is_quantized or type(tensor) is not torch.Tensor:
+        return tensor
+    with torch.no_grad():
+        if tensor.is_floating_point() or tensor.is_complex():
+            tensor.detach().fill_(float("nan"))
+        elif tensor.dtype == torch.bool:
+            tensor.fill_(True)
+        else:
+            tensor.fill_(torch.iinfo(tensor.dtype).max)
+    return tensor
+
+
+@contextmanager
+def _patched_empty() -> Iterator[None]:
+    """Functions are replaced by name, because a mode of PyTorch does not see what a custom operator allocates."""
+    import torch
+
+    def poisoning(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def filled(*args: Any, **kwargs: Any) -> Any:
+            return fill(function(*args, **kwargs))
+
+        return filled
+
+    owners = [(torch, name) for name in FUNCTIONS] + [(torch.Tensor, name) for name in METHODS]
+    before = [(owner, name, vars(owner).get(name), getattr(owner, name)) for owner, name in owners]
+    for owner, name, _, function in before:
+        setattr(owner, name, poisoning(function))
+    try:
+        yield
+    finally:
+        for owner, name, own, _ in before:
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+
+
+@contextmanager
+def _perturbed_malloc() -> Iterator[None]:
+    """Where C's library is not glibc there is no such parameter, and only the other ways are left."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        yield
+        return
+    mallopt(M_PERTURB, ALL_BITS)
+    try:
+        yield
+    finally:
+        mallopt(M_PERTURB, int(os.environ.get("MALLOC_PERTURB_") or 0))
+
+
+def _poison_free_blocks(device: Any) -> None:
+    """Allocate every block that the caching allocator holds free, fill it, and free it again.
+
+    Largest first: each request then fits one block exactly, so nothing new is asked of the driver.
+    """
+    import torch
+
+    torch.cuda.synchronize(device)
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    sizes = [
+        block["size"]
+        for segment in torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+        if segment["device"] == index
+        for block in segment["blocks"]
+        if block["state"] == "inactive"
+    ]
+    held = [torch.empty(size, dtype=torch.uint8, device=device) for size in sorted(sizes, reverse=True)]
+    for block in held:
+        block.fill_(0xFF)
+    del held
