@@ -1,0 +1,110 @@
+"""What did PyTorch really run? Convolution backends as it selects them, and kernel names from a profile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def conv_backends(call: Callable[[], Any]) -> str:
+    """Run ``call`` once and say which backend PyTorch selected for its convolutions, as in
+
+    "forward CudaDepthwise2d x3, Cudnn x1; backward CudaDepthwise2d x3". Empty where it ran no convolution of PyTorch.
+    Asked of torch._C._select_conv_backend for each convolution as it is dispatched, with its own tensors. Inside a
+    compiled graph nothing is dispatched: run the eager call here and read `kernel_names` for the compiled one.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    found: dict[str, Counter[str]] = {"forward": Counter(), "backward": Counter()}
+
+    class Asking(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            selected = _selected(function, args, kwargs or {})
+            if selected:
+                found[selected[0]][selected[1]] += 1
+            return function(*args, **(kwargs or {}))
+
+    with Asking():  # type: ignore[no-untyped-call,unused-ignore]
+        call()
+    return "; ".join(
+        f"{way} " + ", ".join(f"{name} x{count}" for name, count in sorted(counts.items()))
+        for way, counts in found.items()
+        if counts
+    )
+
+
+def _selected(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, str] | None:
+    """(forward or backward, backend) of a dispatched convolution; None for every other operator."""
+    import torch
+
+    aten, select = torch.ops.aten, torch._C._select_conv_backend
+    name = function._schema.name
+    if name in ("aten::convolution", "aten::convolution_overrideable"):
+        return "forward", select(*args, **kwargs).name
+    if name == "aten::convolution_backward":
+        _, input, weight, bias_sizes, *rest = args
+        # Backward never has the bias itself, only its sizes; the last argument says which gradients are asked for.
+        stride, padding, dilation, transposed, output_padding, groups = rest[:6]
+        return "backward", select(
+            input, weight, None, stride, padding, dilation, transposed, output_padding, groups, bias_sizes
+        ).name
+    direct = {
+        aten._conv_depthwise2d.default: "CudaDepthwise2d",
+        aten.cudnn_convolution.default: "Cudnn",
+        aten.mkldnn_convolution.default: "Mkldnn",
+    }
+    return ("forward", direct[function]) if function in direct else None
+
+
+def refuse_label(backend: str, ran: str, kernels: Sequence[str] = ()) -> str:
+    """Why a point must not carry this backend's name, or "" where it may.
+
+    "cudnn" is only what PyTorch itself gives to cuDNN, every convolution of it; "native" only what never went there.
+    kernels: names from a profile, which overrule what PyTorch said that it would do.
+    """
+    names = backends_in(ran)
+    if backend == "cudnn":
+        if not names:
+            return "asked for cudnn, but no convolution of PyTorch ran"
+        others = sorted(names - {"Cudnn", "CudnnTranspose"})
+        if others:
+            return f"asked for cudnn, but PyTorch picks {', '.join(others)} here ({ran})"
+        native = [kernel for kernel in kernels if "conv_depthwise2d" in kernel]
+        return f"asked for cudnn, but the profile shows {native[0]}" if native else ""
+    if backend == "native":
+        if not names:
+            return "asked for native, but no convolution of PyTorch ran"
+        if names & {"Cudnn", "CudnnTranspose"}:
+            return f"asked for native, but PyTorch picks cuDNN ({ran})"
+        library = [kernel for kernel in kernels if "cudnn" in kernel.lower()]
+        return f"asked for native, but the profile shows {library[0]}" if library else ""
+    return ""
+
+
+def backends_in(ran: str) -> set[str]:
+    """The names in what `conv_backends` said."""
+    names: set[str] = set()
+    for way in filter(None, ran.split("; ")):
+        names.update(part.rsplit(" x", 1)[0] for part in way.split(" ", 1)[1].split(", "))
+    return names
+
+
+def kernel_names(call: Callable[[], Any]) -> tuple[str, ...]:
+    """The device kernels of one call, each name once, in the order of their launch; empty on a CPU.
+
+    Copies and fills of memory are left out: they are no kernels.
+    """
+    import torch
+    from torch._C._autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    if not torch.cuda.is_available():
+        return ()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        call()
+        torch.cuda.synchronize()
+    events = [e for e in profiled.events() or () if e.device_type == DeviceType.CUDA]
+    names = [e.name for e in sorted(events, key=lambda e: e.time_range.start)]
+    return tuple(dict.fromkeys(n for n in names if not n.startswith(("Memcpy", "Memset", "ProfilerStep"))))

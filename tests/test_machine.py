@@ -1,0 +1,182 @@
+"""Is the machine described fully, without names, and do the switches say what is in force?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchbench import machine
+from benchbench.switches import PRECISIONS, read_back, tf32_allowed
+
+torch = pytest.importorskip("torch")
+
+
+def test_a_description_without_a_gpu_is_plain_json_with_every_field() -> None:
+    described = machine.describe("cpu")
+    assert json.loads(json.dumps(described)) == described
+    assert described["gpu"] is None
+    assert described["cpu"]
+    assert described["cpus"] >= 1
+    assert described["torch"] == torch.__version__
+
+
+def test_a_cuda_device_that_is_not_there_is_described_without_raising() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("speaks of a machine without a GPU")
+    assert machine.describe("cuda:7")["gpu"] is None
+
+
+def test_no_path_user_or_whole_uuid_leaves_the_environment() -> None:
+    kept = machine.environment(
+        {
+            "TRITON_CACHE_DIR": "/home/ada/cache",
+            "CUDA_VISIBLE_DEVICES": "GPU-5f3a1b2c-0000-1111-2222-333344445555,1",
+            "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+            "LD_PRELOAD": "~/a.so:/opt/b.so",
+            "USER": "ada",
+            "HOME": "/home/ada",
+        }
+    )
+    assert kept["TRITON_CACHE_DIR"] == "(path)"
+    assert kept["LD_PRELOAD"] == "(path):(path)"
+    assert kept["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    assert kept["CUDA_VISIBLE_DEVICES"].startswith("GPU#")
+    assert kept["CUDA_VISIBLE_DEVICES"].endswith(",1")
+    assert "5f3a1b2c" not in kept["CUDA_VISIBLE_DEVICES"]
+    assert not {"USER", "HOME"} & set(kept)
+
+
+def described() -> dict[str, Any]:
+    """A description with a value, and no None, in every field, so that removing one is removing something."""
+    found = machine.describe("cpu")
+    return {name: "something" if value in (None, {}) else value for name, value in found.items()}
+
+
+@pytest.mark.parametrize("field", sorted(machine.describe("cpu")))
+def test_removing_any_recorded_field_changes_the_difference(field: str) -> None:
+    whole = described()
+    part = {name: value for name, value in whole.items() if name != field}
+    assert machine.difference(whole, whole) == []
+    assert [name for name, _, _ in machine.difference(whole, part)] == [field]
+    assert machine.difference(part, whole)[0][1] == "(not recorded)"
+
+
+def test_a_field_that_is_unknown_differs_from_one_that_was_not_recorded() -> None:
+    assert machine.difference({"ecc": None}, {}) == [("ecc", None, "(not recorded)")]
+
+
+def test_nested_fields_are_named_by_their_path() -> None:
+    first, second = {"switches": {"a": 1, "b": 2}}, {"switches": {"a": 1, "b": 3}}
+    assert machine.difference(first, second) == [("switches.b", 2, 3)]
+
+
+def test_two_machines_are_one_testbed_only_if_what_decides_the_figures_is_equal() -> None:
+    gpu = {name: name for name in machine.TESTBED} | {"device": "cuda:0", "driver": "580.65.06", "kernel": "6.1"}
+    here = machine.testbed(gpu)
+    assert here["driver_major"] == "580"
+    assert here == machine.testbed(gpu | {"driver": "580.99", "kernel": "6.2", "device": "cuda:1"})
+    for name in ("gpu", "gpu_memory_bytes", "mig", "cuda", "cudnn", "torch", "triton", "timm", "power_limit_w"):
+        assert here != machine.testbed(gpu | {name: "other"}), name
+    assert here != machine.testbed(gpu | {"driver": "575.1"})
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_switches_are_what_was_asked_and_are_put_back(precision: str) -> None:
+    before = read_back()
+    with machine.switches(precision) as effective:
+        expected = "tf32" if precision == "tf32" else "ieee"
+        assert (effective["convolution_fp32"], effective["matmul_fp32"]) == (expected, expected)
+        assert effective == read_back()
+        assert effective["cudnn_benchmark"]
+        assert effective["cudnn_enabled"]
+        assert tf32_allowed() == (precision == "tf32")
+    assert read_back() == before
+
+
+def test_native_disables_cudnn_and_an_error_inside_puts_the_switches_back() -> None:
+    before, effective = read_back(), {}
+
+    def measured() -> None:
+        with machine.switches("tf32", "native") as switched:
+            effective.update(switched)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        measured()
+    assert not effective["cudnn_enabled"]
+    assert read_back() == before
+
+
+def test_the_older_flags_can_still_be_read_because_the_compiler_reads_them() -> None:
+    with machine.switches("tf32"):
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    with machine.switches("fp32"):
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.skipif(not hasattr(torch._C, "_get_fp32_precision_getter"), reason="this PyTorch has the older flags only")
+def test_a_setting_that_overrules_the_request_is_refused() -> None:
+    torch.backends.fp32_precision = "tf32"
+    try:
+        with pytest.raises(RuntimeError, match="asked for ieee, but PyTorch reports"), machine.switches("fp32"):
+            pass
+    finally:
+        torch.backends.fp32_precision = "none"
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def test_an_unknown_precision_is_one_line() -> None:
+    with pytest.raises(ValueError, match="precision 'fp8' is none of fp32, tf32"), machine.switches("fp8"):
+        pass
+
+
+def test_autocast_is_only_for_the_amp_precisions() -> None:
+    for precision, expected in (("amp-bf16", torch.bfloat16), ("fp32", torch.float32), ("bf16", torch.float32)):
+        with machine.autocast(precision, "cpu"):
+            assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == expected
+
+
+def test_each_convolution_is_asked_for_its_backend_forward_and_backward() -> None:
+    x = torch.randn(2, 8, 7, 7)
+    weight = torch.randn(8, 1, 3, 3, requires_grad=True)
+
+    def call() -> None:
+        y = torch.conv2d(x, weight, padding=1, groups=8)
+        torch.conv2d(y, weight, padding=1, groups=8).sum().backward()
+
+    ran = machine.conv_backends(call)
+    forward, backward = ran.split("; ")
+    assert forward.startswith("forward ")
+    assert forward.endswith(" x2")
+    assert backward.startswith("backward ")
+    assert backward.endswith(" x2")
+    assert machine.conv_backends(lambda: x + 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("backend", "ran", "kernels", "reason"),
+    [
+        ("cudnn", "forward Cudnn x3; backward Cudnn x3", (), ""),
+        ("cudnn", "forward CudaDepthwise2d x2, Cudnn x1", (), "PyTorch picks CudaDepthwise2d here"),
+        ("cudnn", "forward Cudnn x1; backward CudaDepthwise2d x1", (), "PyTorch picks CudaDepthwise2d"),
+        ("cudnn", "", (), "no convolution of PyTorch ran"),
+        ("cudnn", "forward Cudnn x1", ("conv_depthwise2d_forward_kernel",), "the profile shows conv_depthwise2d"),
+        ("native", "forward CudaDepthwise2d x3", ("conv_depthwise2d_forward_kernel",), ""),
+        ("native", "forward CudaDepthwise2d x3, Cudnn x1", (), "PyTorch picks cuDNN"),
+        ("native", "forward Slow2d x1", ("void cudnn::nchwToNhwcKernel",), "the profile shows void cudnn"),
+        ("native", "", (), "no convolution of PyTorch ran"),
+        ("aten", "forward Cudnn x1", (), ""),
+        ("triton", "", (), ""),
+    ],
+)
+def test_a_label_is_refused_where_something_else_ran(
+    backend: str, ran: str, kernels: tuple[str, ...], reason: str
+) -> None:
+    refused = machine.refuse_label(backend, ran, kernels)
+    assert (reason in refused) if reason else refused == ""
