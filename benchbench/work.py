@@ -2,11 +2,24 @@
 
 Each input is read once and each output written once; a fused multiply-add is two flops. These are lower bounds of
 memory traffic (tier M0 of docs/method.md), exact for a kernel that streams its data once.
+
+Conventions of every function here. ``itemsize`` is the bytes of an element of the input and its gradient,
+``itemsize_out`` of the output and its gradient (default: the same), ``weight_itemsize`` of weights, biases and theirs
+(default: ``itemsize``). Convolutions have stride 1 and the padding that keeps the size; taps that fall outside the
+image are no work, and a sum starts from its bias. ``mode`` is one of MODES: "backward" is all gradients in one pass
+(each tensor read once), "forward_backward" the forward call and then that pass. Elementary functions (exp, erf, square
+root, division) are one flop each. Statistics that a norm keeps for its backward pass are not counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fractions import Fraction
+from typing import Any
+
+MODES = ("forward", "grad_input", "grad_weight", "backward", "forward_backward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,11 @@ class Work:
         """Bytes read and written."""
         return self.bytes_read + self.bytes_written
 
+    @property
+    def intensity(self) -> float:
+        """Flops a byte: what a roofline draws along x. 0 where nothing is moved."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
     def __add__(self, other: Work) -> Work:
         """One after the other, on the same items."""
         return Work(
@@ -31,3 +49,442 @@ class Work:
             self.flops + other.flops,
             self.items,
         )
+
+    def times(self, count: int) -> Work:
+        """The same call ``count`` times, on the same items."""
+        return Work(self.bytes_read * count, self.bytes_written * count, self.flops * count, self.items)
+
+
+def taps(length: int, kernel: int) -> int:
+    """How many (output, tap) pairs of an odd kernel lie inside a line of ``length``: the sum of length - |offset|."""
+    half = kernel >> 1
+    return kernel * length - half * (half + 1) if half < length else length * length
+
+
+def depthwise(
+    *,
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    kernel_height: int,
+    kernel_width: int,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    bias: bool = True,
+) -> Work:
+    """y[n, c, h, w] = b[c] + sum over taps of w[c, i, j] x[n, c, h + i - kh // 2, w + j - kw // 2]."""
+    pairs = batch * channels * taps(height, kernel_height) * taps(width, kernel_width)
+    elements = batch * channels * height * width
+    weights, biases = channels * kernel_height * kernel_width, channels * bias
+    sizes = (itemsize, itemsize_out or itemsize, weight_itemsize or itemsize)
+    return _linear(mode, batch, elements, elements, elements, elements, weights, biases, pairs, sizes)
+
+
+def partial_depthwise(
+    *,
+    batch: int,
+    channels: int,
+    convolved_channels: int,
+    height: int,
+    width: int,
+    kernel_height: int,
+    kernel_width: int,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    bias: bool = True,
+) -> Work:
+    """Depthwise on ``convolved_channels``; the others are copied, as an operation that is not in place must."""
+    pairs = batch * convolved_channels * taps(height, kernel_height) * taps(width, kernel_width)
+    elements = batch * channels * height * width
+    convolved = batch * convolved_channels * height * width
+    weights, biases = convolved_channels * kernel_height * kernel_width, convolved_channels * bias
+    sizes = (itemsize, itemsize_out or itemsize, weight_itemsize or itemsize)
+    return _linear(mode, batch, elements, elements, convolved, convolved, weights, biases, pairs, sizes)
+
+
+def inception_depthwise(
+    *,
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    band_size: int,
+    branch_channels: int,
+    square_size: int = 3,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    bias: bool = True,
+) -> Work:
+    """Identity, square, 1 x band and band x 1, ``branch_channels`` in each of the last three (arXiv 2303.16900)."""
+    within = taps(height, square_size) * taps(width, square_size)
+    within += height * taps(width, band_size) + width * taps(height, band_size)
+    plane = batch * height * width
+    elements, convolved = plane * channels, 3 * plane * branch_channels
+    weights, biases = branch_channels * (square_size * square_size + 2 * band_size), 3 * branch_channels * bias
+    sizes = (itemsize, itemsize_out or itemsize, weight_itemsize or itemsize)
+    pairs = batch * branch_channels * within
+    return _linear(mode, batch, elements, elements, convolved, convolved, weights, biases, pairs, sizes)
+
+
+def pointwise(
+    *,
+    batch: int,
+    in_channels: int,
+    out_channels: int,
+    height: int = 1,
+    width: int = 1,
+    patch: int = 1,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    bias: bool = True,
+) -> Work:
+    """A 1 x 1 convolution or linear layer; with ``patch`` p, a p x p convolution of stride p. height, width: output."""
+    positions = batch * height * width
+    inputs, outputs = positions * in_channels * patch * patch, positions * out_channels
+    weights, biases = in_channels * out_channels * patch * patch, out_channels * bias
+    sizes = (itemsize, itemsize_out or itemsize, weight_itemsize or itemsize)
+    return _linear(mode, batch, inputs, outputs, inputs, outputs, weights, biases, positions * weights, sizes)
+
+
+def _linear(
+    mode: str,
+    batch: int,
+    inputs: int,
+    outputs: int,
+    seen: int,
+    heard: int,
+    weights: int,
+    biases: int,
+    pairs: int,
+    sizes: tuple[int, int, int],
+) -> Work:
+    """The modes of anything linear. seen, heard: elements of x and of the output gradient that the weights meet."""
+    read, write, parameter = sizes
+    parameters = (weights + biases) * parameter
+    summed = heard if biases else 0
+    if mode == "forward":
+        return Work(inputs * read + parameters, outputs * write, 2 * pairs, batch)
+    if mode == "backward":
+        moved = outputs * write + seen * read + weights * parameter
+        return Work(moved, inputs * read + parameters, 4 * pairs + summed, batch)
+    if mode == "forward_backward":
+        moved = inputs * read + parameters + outputs * write + seen * read + weights * parameter
+        return Work(moved, outputs * write + inputs * read + parameters, 6 * pairs + summed, batch)
+    if mode == "grad_input":
+        return Work(outputs * write + weights * parameter, inputs * read, 2 * pairs, batch)
+    if mode == "grad_weight":
+        return Work(seen * read + heard * write, parameters, 2 * pairs + summed, batch)
+    raise _unknown_mode(mode)
+
+
+def _unknown_mode(mode: str) -> ValueError:
+    return ValueError(f"unknown mode {mode!r}: known are {', '.join(MODES)}")
+
+
+def layer_norm(
+    *,
+    batch: int,
+    channels: int,
+    height: int = 1,
+    width: int = 1,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+) -> Work:
+    """y = (x - mean) / sqrt(var + eps) * g + b over the channels of each position."""
+    rows = batch * height * width
+    flops = {"forward": (7, 4), "grad_input": (10, 2), "grad_weight": (5, 0), "backward": (13, 2)}
+    return _norm(flops, mode, batch, rows * channels, rows, channels, (itemsize, itemsize_out, weight_itemsize))
+
+
+def batch_norm(
+    *,
+    batch: int,
+    channels: int,
+    height: int = 1,
+    width: int = 1,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    training: bool = True,
+) -> Work:
+    """y = (x - mean) / sqrt(var + eps) * g + b over batch and space of each channel; running averages not counted.
+
+    Not ``training``: mean and variance are given, and only the forward mode has a meaning.
+    """
+    elements = batch * channels * height * width
+    if training:
+        flops = {"forward": (7, 4), "grad_input": (9, 3), "grad_weight": (5, 0), "backward": (9, 3)}
+        return _norm(flops, mode, batch, elements, channels, channels, (itemsize, itemsize_out, weight_itemsize))
+    if mode != "forward":
+        raise ValueError("a BatchNorm with given statistics is only counted in the forward mode")
+    parameters = 4 * channels * (weight_itemsize or itemsize)
+    written = elements * (itemsize_out or itemsize)
+    return Work(elements * itemsize + parameters, written, 2 * elements + 5 * channels, batch)
+
+
+def _norm(
+    flops: dict[str, tuple[int, int]],
+    mode: str,
+    batch: int,
+    elements: int,
+    groups: int,
+    channels: int,
+    sizes: tuple[int, int, int],
+) -> Work:
+    """flops: mode -> (an element, a group of elements that share their statistics)."""
+    if mode == "forward_backward":
+        forward = _norm(flops, "forward", batch, elements, groups, channels, sizes)
+        return forward + _norm(flops, "backward", batch, elements, groups, channels, sizes)
+    if mode not in flops:
+        raise _unknown_mode(mode)
+    read, write, parameter = sizes[0], sizes[1] or sizes[0], sizes[2] or sizes[0]
+    each, group = flops[mode]
+    count = each * elements + group * groups
+    if mode == "forward":
+        return Work(elements * read + 2 * channels * parameter, elements * write, count, batch)
+    gain = 0 if mode == "grad_weight" else channels * parameter
+    written = (elements * read if mode != "grad_weight" else 0) + (
+        2 * channels * parameter if mode != "grad_input" else 0
+    )
+    return Work(elements * (read + write) + gain, written, count, batch)
+
+
+def gelu(
+    *,
+    batch: int,
+    channels: int,
+    height: int = 1,
+    width: int = 1,
+    itemsize: int,
+    itemsize_out: int = 0,
+    mode: str = "forward",
+) -> Work:
+    """y = x / 2 (1 + erf(x / sqrt 2)); gradient gy (Phi(x) + x phi(x))."""
+    elements = batch * channels * height * width
+    out = itemsize_out or itemsize
+    forward = Work(elements * itemsize, elements * out, 5 * elements, batch)
+    if mode == "forward":
+        return forward
+    if mode == "grad_weight":
+        return Work(0, 0, 0, batch)
+    backward = Work(elements * (itemsize + out), elements * itemsize, 11 * elements, batch)
+    if mode in ("backward", "grad_input"):
+        return backward
+    if mode == "forward_backward":
+        return forward + backward
+    raise _unknown_mode(mode)
+
+
+def layer_scale(
+    *,
+    batch: int,
+    channels: int,
+    height: int = 1,
+    width: int = 1,
+    itemsize: int,
+    itemsize_out: int = 0,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    residual: bool = False,
+) -> Work:
+    """y = g x, a gain a channel; with ``residual``, y = r + g x. r's gradient is the output's own: no work.
+
+    itemsize is that of x, itemsize_out that of y and r.
+    """
+    elements = batch * channels * height * width
+    out, gains = itemsize_out or itemsize, channels * (weight_itemsize or itemsize)
+    shortcut = elements * residual
+    forward = Work(elements * itemsize + shortcut * out + gains, elements * out, elements + shortcut, batch)
+    if mode == "forward":
+        return forward
+    if mode == "grad_input":
+        return Work(elements * out + gains, elements * itemsize, elements, batch)
+    if mode == "grad_weight":
+        return Work(elements * (itemsize + out), gains, 2 * elements, batch)
+    backward = Work(elements * (itemsize + out) + gains, elements * itemsize + gains, 3 * elements, batch)
+    if mode == "backward":
+        return backward
+    if mode == "forward_backward":
+        return forward + backward
+    raise _unknown_mode(mode)
+
+
+def pool(
+    *, batch: int, channels: int, height: int, width: int, itemsize: int, itemsize_out: int = 0, mode: str = "forward"
+) -> Work:
+    """The mean over each plane, and its gradient spread out again."""
+    elements, means = batch * channels * height * width, batch * channels
+    out = itemsize_out or itemsize
+    forward = Work(elements * itemsize, means * out, elements + means, batch)
+    backward = Work(means * out, elements * itemsize, means, batch)
+    if mode not in MODES:
+        raise _unknown_mode(mode)
+    if mode == "grad_weight":
+        return Work(0, 0, 0, batch)
+    return forward if mode == "forward" else forward + backward if mode == "forward_backward" else backward
+
+
+def sgd(
+    *, parameters: int, itemsize: int = 4, momentum: bool = True, nesterov: bool = True, weight_decay: bool = True
+) -> Work:
+    """p -= lr (g' + mu m) with g' = g + wd p and m = mu m + g' (torch.optim.SGD). items is 1: a step."""
+    states = 1 + momentum
+    flops = 2 + 2 * weight_decay + 2 * momentum + 2 * (momentum and nesterov)
+    return Work(parameters * itemsize * (states + 1), parameters * itemsize * states, flops * parameters, 1)
+
+
+def adamw(*, parameters: int, itemsize: int = 4) -> Work:
+    """p decays, m and v average g and g g, p -= step m / (sqrt(v) / c + eps) (torch.optim.AdamW). items: 1 step."""
+    return Work(4 * parameters * itemsize, 3 * parameters * itemsize, 14 * parameters, 1)
+
+
+def copied(*, elements: int, itemsize: int, itemsize_out: int = 0) -> Work:
+    """y = x: the roof of everything that streams. items is 1."""
+    return Work(elements * itemsize, elements * (itemsize_out or itemsize), 0, 1)
+
+
+def triad(*, elements: int, itemsize: int) -> Work:
+    """a = b + s c (STREAM): two reads, one write, two flops an element. items is 1."""
+    return Work(2 * elements * itemsize, elements * itemsize, 2 * elements, 1)
+
+
+# ---- whole networks ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """A four-stage network: blocks and channels of each stage, hidden channels over channels, and its token mixer."""
+
+    depths: tuple[int, ...]
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    mixer: str  # inception or depthwise
+    kernel_size: int
+    ratio: str
+
+
+def _inception_next(depths: tuple[int, ...], first: int, kernel_size: int = 11, ratio: str = "1/8") -> Stages:
+    widths = tuple(first << stage for stage in range(4))
+    return Stages(depths, widths, (4, 4, 4, 3), "inception", kernel_size, ratio)
+
+
+def _convnext(depths: tuple[int, ...], first: int) -> Stages:
+    return Stages(depths, tuple(first << stage for stage in range(4)), (4, 4, 4, 4), "depthwise", 7, "1")
+
+
+NETWORKS = {
+    "inception_next_atto": _inception_next((2, 2, 6, 2), 40, 9, "1/4"),
+    "inception_next_tiny": _inception_next((3, 3, 9, 3), 96),
+    "inception_next_small": _inception_next((3, 3, 27, 3), 96),
+    "inception_next_base": _inception_next((3, 3, 27, 3), 128),
+    "convnext_tiny": _convnext((3, 3, 9, 3), 96),
+    "convnext_small": _convnext((3, 3, 27, 3), 96),
+    "convnext_base": _convnext((3, 3, 27, 3), 128),
+}
+
+
+def network(
+    *,
+    name: str,
+    batch: int,
+    img_size: int = 224,
+    kernel_size: int = 0,
+    ratio: str = "",
+    itemsize: int = 4,
+    weight_itemsize: int = 0,
+    mode: str = "forward",
+    classes: int = 1000,
+) -> Work:
+    """One of NETWORKS, layer by layer, each tensor between two layers written and read once; no loss, no optimizer.
+
+    kernel_size and ratio replace the mixer's own (band size and branch ratio, or kernel size and convolved share).
+    The gradient of the image is nobody's, so the first layer has none. Raises ValueError for an unknown name.
+    """
+    if name not in NETWORKS:
+        close = get_close_matches(name, NETWORKS, n=1)
+        raise ValueError(f"no byte model of {name!r}: " + (f"did you mean {close[0]}?" if close else "see NETWORKS"))
+    if mode not in MODES:
+        raise _unknown_mode(mode)
+    stages = NETWORKS[name]
+    mixer = (kernel_size or stages.kernel_size, Fraction(ratio or stages.ratio))
+    sizes = {"itemsize": itemsize, "weight_itemsize": weight_itemsize or itemsize}
+    modes = ("forward", "backward") if mode == "forward_backward" else (mode,)
+    total = Work(0, 0, 0, batch)
+    for each in modes:
+        for layer in _layers(stages, batch, img_size, mixer, classes, sizes, each):
+            total += layer
+    return total
+
+
+def _layers(
+    stages: Stages,
+    batch: int,
+    img_size: int,
+    mixer: tuple[int, Fraction],
+    classes: int,
+    sizes: dict[str, int],
+    mode: str,
+) -> Iterator[Work]:
+    """Every layer of the network in one mode, blocks of a stage together."""
+    inception = stages.mixer == "inception"
+    norm = batch_norm if inception else layer_norm
+    side, channels = img_size // 4, stages.channels[0]
+    space: dict[str, Any] = {"batch": batch, "height": side, "width": side, "mode": mode, **sizes}
+    if mode != "grad_input":
+        stem = {**space, "mode": "grad_weight" if mode == "backward" else mode}
+        yield pointwise(in_channels=3, out_channels=channels, patch=4, **stem)
+    yield norm(channels=channels, **space)
+    for stage, (depth, wide, ratio) in enumerate(zip(stages.depths, stages.channels, stages.hidden, strict=True)):
+        if stage:
+            yield norm(channels=channels, **space)
+            side //= 2
+            space = {**space, "height": side, "width": side}
+            yield pointwise(in_channels=channels, out_channels=wide, patch=2, **space)
+        channels = wide
+        for layer in _block(stages.mixer, channels, ratio * channels, mixer, space):
+            yield layer.times(depth)
+    yield from _head(inception, channels, classes, space)
+
+
+def _block(
+    mixer: str, channels: int, hidden: int, sizes: tuple[int, Fraction], space: dict[str, Any]
+) -> Iterator[Work]:
+    """Token mixer, norm, 1 x 1, GELU, 1 x 1, layer scale and residual."""
+    kernel_size, share = sizes
+    convolved = int(channels * share)
+    if mixer == "inception":
+        yield inception_depthwise(channels=channels, band_size=kernel_size, branch_channels=convolved, **space)
+        yield batch_norm(channels=channels, **space)
+    else:
+        kernel: dict[str, Any] = {"kernel_height": kernel_size, "kernel_width": kernel_size}
+        yield partial_depthwise(channels=channels, convolved_channels=convolved, **kernel, **space)
+        yield layer_norm(channels=channels, **space)
+    yield pointwise(in_channels=channels, out_channels=hidden, **space)
+    yield gelu(channels=hidden, **{name: value for name, value in space.items() if name != "weight_itemsize"})
+    yield pointwise(in_channels=hidden, out_channels=channels, **space)
+    yield layer_scale(channels=channels, residual=True, **space)
+
+
+def _head(inception: bool, channels: int, classes: int, space: dict[str, Any]) -> Iterator[Work]:
+    """Mean over space, then a linear layer: after a norm in ConvNeXt, as an MLP of three times the width in ours."""
+    plain = {name: value for name, value in space.items() if name != "weight_itemsize"}
+    flat = {**space, "height": 1, "width": 1}
+    yield pool(channels=channels, **plain)
+    if inception:
+        yield pointwise(in_channels=channels, out_channels=3 * channels, **flat)
+        yield gelu(channels=3 * channels, **{**plain, "height": 1, "width": 1})
+        channels *= 3
+    yield layer_norm(channels=channels, **flat)
+    yield pointwise(in_channels=channels, out_channels=classes, **flat)
