@@ -87,6 +87,11 @@ class Workload:
     work:   counted from the mathematics, once for one call.
     plain:  state -> the same outputs by the definition, in unfused torch operations (never a convolution call).
             The verifier also calls it with the state in float64. None: not verified, and the record says so.
+            The state is a dataclass, dict, tuple or object whose tensors and modules the verifier can find. It may
+            offer verification_inputs() -> the tensors that the outputs must follow (else all that it holds), and
+            verification_pairs() -> iterator of (name, out, plain, exact), for networks: what was computed, the
+            definition in the point's precision and in float64, for each mixer at its timed shape and for the whole
+            at batch 2. Compute each pair when it is asked for: memory is filled with NaN meanwhile.
     phases: for training, the parts of ``call`` in order, as (name, state -> None) with the names "forward", "backward"
             and "optimizer"; calling them one after another is the same as ``call``.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchbench import verify
 from benchbench.case import Workload
+from benchbench.poison import poisoned
+from benchbench.state import float64, tf32_rounded
 from benchbench.verify import Verdict, check, recheck
 from benchbench.work import Work
 
@@ -275,3 +279,186 @@ def test_a_state_whose_inputs_cannot_be_seen_is_refused() -> None:
     hidden = make()
     verdict = check(workload(lambda state: convolved(state()), lambda state: shifted(state())), lambda: hidden)
     assert verdict.reason.startswith("no input is found in the state")
+
+
+def stale_memory(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A call that writes nothing into memory where the right answer happens to lie."""
+    answer: dict[str, Any] = {}
+    monkeypatch.setattr(torch, "empty_strided", lambda *args, **kwargs: answer["y"].clone())
+
+    def call(state: State) -> Any:
+        answer["y"] = convolved(state).detach()
+        return torch.empty_strided(state.x.shape, state.x.stride())
+
+    return call
+
+
+def cached(monkeypatch: pytest.MonkeyPatch) -> Any:
+    kept: list[Any] = []
+
+    def call(state: State) -> Any:
+        kept.append(convolved(state).detach())
+        return kept[0]
+
+    return call
+
+
+def right_three_times(monkeypatch: pytest.MonkeyPatch) -> Any:
+    calls: list[int] = []
+
+    def call(state: State) -> Any:
+        calls.append(1)
+        return convolved(state) if len(calls) <= 3 else convolved(state) * 1.001
+
+    return call
+
+
+def without_poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "poisoned", lambda device: contextlib.nullcontext())
+
+
+def without_changed_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_check_that_outputs_follow", lambda workload, state: None)
+
+
+def without_calling_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare_all = verify._compare_all
+
+    def compare(outputs: Any, expected: Any, when: str) -> Any:
+        return {e.name: 0.0 for e in expected} if when == "when called again" else compare_all(outputs, expected, when)
+
+    monkeypatch.setattr(verify, "_compare_all", compare)
+
+
+@pytest.mark.parametrize(
+    ("fault", "without_guard"),
+    [
+        (stale_memory, without_poison),
+        (cached, without_changed_inputs),
+        (right_three_times, without_calling_again),
+    ],
+)
+def test_each_guard_is_what_refuses_its_fault(fault: Any, without_guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not check(workload(fault(monkeypatch), shifted), make()).ok
+    without_guard(monkeypatch)
+    assert check(workload(fault(monkeypatch), shifted), make()).ok
+
+
+def test_the_allowance_grows_with_the_error_of_the_definition_and_the_type_of_the_tensor() -> None:
+    exact = torch.tensor([1.0, -8.0], dtype=torch.float64)
+    eps = torch.finfo(torch.float32).eps
+    assert verify._expect("y", exact.float(), exact).allowance == 2 * eps * 8
+    assert verify._expect("y", exact.float() + 0.25, exact).allowance == 2 * (0.25 + eps * 8)
+    assert verify._expect("y", exact.half(), exact).allowance == 2 * torch.finfo(torch.float16).eps * 8
+    assert verify._expect("y", exact.float(), exact, tf32=True).allowance == 2 * 2.0**-10 * 8
+    assert verify._expect("n", torch.tensor([3]), torch.tensor([3])).allowance == 0
+
+
+def test_a_largest_error_is_found_across_slices_and_in_every_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "CHUNK_ELEMENTS", 7)
+    exact = torch.zeros(5, 4, 3, 3, dtype=torch.float64)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        out = torch.zeros(5, 4, 3, 3).to(memory_format=layout)
+        out[3, 1, 0, 2] = -2
+        out[4, 3, 2, 2] = 1
+        assert verify._largest_error(out, exact) == (2.0, (3, 1, 0, 2))
+    scalar = torch.tensor(3.0)
+    assert verify._largest_error(scalar, torch.tensor(1.0)) == (2.0, ())
+    assert verify._largest_error(torch.empty(0, 3), torch.empty(0, 3)) == (0.0, ())
+    out[2, 0, 0, 0] = float("nan")
+    error, where = verify._largest_error(out, exact)
+    assert error != error
+    assert where == (2, 0, 0, 0)
+
+
+def test_float64_reaches_modules_containers_frozen_dataclasses_and_names_of_types() -> None:
+    @dataclass(frozen=True)
+    class Frozen:
+        block: Any
+        inputs: Any
+        dtype: Any
+
+    shared = torch.ones(3)
+    block = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    state = Frozen(block, {"a": (shared, [shared]), "labels": torch.tensor([1])}, torch.float16)
+    wide = float64(state)
+    assert wide.dtype == torch.float64
+    assert {t.dtype for t in (*wide.block.parameters(), wide.block[1].running_var)} == {torch.float64}
+    assert wide.inputs["a"][0] is wide.inputs["a"][1][0]
+    assert wide.inputs["labels"].dtype == torch.int64
+    assert all(p.requires_grad for p in wide.block.parameters())
+    assert block[0].weight.dtype == shared.dtype == torch.float32
+    assert block[0].weight.data_ptr() != wide.block[0].weight.data_ptr()
+
+
+def test_float64_of_a_state_that_holds_itself_ends() -> None:
+    state = SimpleNamespace(x=torch.ones(2))
+    state.me = state
+    wide = float64(state)
+    assert wide.me is wide
+    assert wide.x.dtype == torch.float64
+
+
+def test_rounding_to_tf32_keeps_ten_bits_of_mantissa() -> None:
+    values = torch.tensor([1.0, 1 + 2.0**-10, 1 + 2.0**-11, 1 + 2.0**-12, -3.14159274])
+    rounded = tf32_rounded(values)
+    assert rounded.tolist() == [1.0, 1 + 2.0**-10, 1 + 2.0**-10, 1.0, -3.140625]
+    assert torch.equal(tf32_rounded(rounded), rounded)
+
+
+def test_poison_reaches_every_way_to_allocate_and_ends_with_its_block() -> None:
+    x = torch.ones(300, 300)
+    names = ("empty", "empty_like", "empty_strided")
+    before = [getattr(torch, name) for name in names]
+    with poisoned("cpu"):
+        for fresh in (
+            torch.empty(300, 300),
+            torch.empty_like(x),
+            torch.empty_strided((300, 300), (1, 300)),
+            torch.empty_permuted((300, 300), (1, 0)),
+            x.new_empty(300, 300),
+            x.new_empty_strided((300, 300), (300, 1)),
+            torch.tensor([]).resize_(300, 300),
+        ):
+            assert fresh.isnan().all()
+        assert torch.empty(3, dtype=torch.int32).tolist() == [2**31 - 1] * 3
+        assert torch.empty(2, dtype=torch.bool).all()
+        assert torch.empty(2, device="meta").is_meta
+    assert [getattr(torch, name) for name in names] == before
+    assert "new_empty" not in vars(torch.Tensor)
+
+
+@pytest.mark.gpu
+def test_a_launch_on_another_stream_that_was_not_joined_is_refused() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    side = torch.cuda.Stream()
+
+    def unjoined(state: State) -> Any:
+        with torch.cuda.stream(side):
+            return convolved(state)
+
+    def joined(state: State) -> Any:
+        side.wait_stream(torch.cuda.current_stream())
+        out = unjoined(state)
+        torch.cuda.current_stream().wait_stream(side)
+        return out
+
+    x, weight, grad_y = (t.detach().cuda() for t in vars(make(size=65)).values())
+    assert check(workload(joined, shifted), State(x, weight, grad_y)).ok
+    assert not check(workload(unjoined, shifted), State(x, weight, grad_y)).ok
+
+
+@pytest.mark.gpu
+def test_an_operator_in_c_that_writes_nothing_finds_nan_in_the_freed_blocks_of_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+    def call(state: State) -> Any:
+        del_me = convolved(state)
+        shape = del_me.shape
+        del del_me
+        return torch.tensor([], device="cuda").resize_(shape)
+
+    x, weight, grad_y = (t.detach().cuda() for t in vars(make(size=65)).values())
+    assert "as if never written" in check(workload(call, shifted), State(x, weight, grad_y)).reason
