@@ -57,8 +57,11 @@ class Wrong(Exception):
 def check(workload: Workload, state: Any) -> Verdict:
     """Compare outputs (and the gradients among them) with the definition in float64, on the very inputs that are timed.
 
-    For each tensor max|out - exact| <= 2 (max|plain - exact| + eps max|exact|), where exact = plain(state in float64),
-    plain = plain(state) with TF32 off, and eps is that of the tensor's dtype (2^-10 where TF32 is allowed).
+    For each tensor max|out - exact| <= 2 (max|plain - exact| + (eps + sqrt(n) eps32) max|exact|), where exact =
+    plain(state in float64), plain = plain(state) with TF32 off, and eps is that of the tensor's dtype (2^-10 where TF32
+    is allowed). sqrt(n) eps32 is what n terms added one after another in float32 lose, rounding being a random walk
+    (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); plain adds pairwise and shows nothing of it. n is at most the
+    multiply-adds of the Work divided by the values of the tensor.
     ``call`` runs three times, each over memory filled with NaN: on the inputs, on the inputs rolled by one element
     (the output must follow), and on the inputs again (it must come back). On a GPU the rolled inputs are written behind
     a pause, in stream order, so that a launch on another stream that was not joined reads the old ones.
@@ -186,7 +189,11 @@ def _expected(workload: Workload, state: Any) -> list[Expected]:
         plain = _detached(workload.plain(tf32_rounded(state) if tf32 else state))
     if list(plain) != list(exact):
         raise Wrong(f"the definition gives {', '.join(plain)}, but in float64 {', '.join(exact)}: mend the case")
-    return [_expect(name, plain[name], exact[name], tf32) for name in plain if plain[name] is not None]
+    return [
+        _expect(name, plain[name], exact[name], tf32=tf32, multiply_adds=workload.work.flops // 2)
+        for name in plain
+        if plain[name] is not None
+    ]
 
 
 def _detached(outputs: Any) -> dict[str, Any]:
@@ -194,12 +201,16 @@ def _detached(outputs: Any) -> dict[str, Any]:
     return {name: None if value is None else value.detach() for name, value in flattened(outputs)}
 
 
-def _expect(name: str, plain: Any, exact: Any, tf32: bool = False) -> Expected:
+def _expect(name: str, plain: Any, exact: Any, *, tf32: bool = False, multiply_adds: int = 0) -> Expected:
+    import torch
+
     error, _ = _largest_error(plain, exact)
     if not math.isfinite(error):
         raise Wrong(f"{name}: the definition is not finite in {_short(plain.dtype)}, so nothing could be refused")
     size, _ = _largest_error(exact, None)
-    return Expected(name, exact, 2 * (error + _eps(plain, tf32) * size), plain.dtype)
+    eps = _eps(plain, tf32)
+    accumulated = math.sqrt(multiply_adds / max(1, plain.numel())) * min(eps, torch.finfo(torch.float32).eps)
+    return Expected(name, exact, 2 * (error + (eps + accumulated) * size), plain.dtype)
 
 
 def _eps(tensor: Any, tf32: bool) -> float:
@@ -309,6 +320,6 @@ def _check_pairs(state: Any) -> dict[str, float]:
     error: dict[str, float] = {}
     with poisoned(_device(state)):
         for name, out, plain, exact in pairs():
-            expected = _expect(name, plain, exact, tf32_allowed() and out.device.type == "cuda")
+            expected = _expect(name, plain, exact, tf32=tf32_allowed() and out.device.type == "cuda")
             error[name] = max(error.get(name, 0.0), _compare(out, expected))
     return error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 
 from benchbench import verify
@@ -352,6 +353,28 @@ def test_the_allowance_grows_with_the_error_of_the_definition_and_the_type_of_th
     assert verify._expect("y", exact.half(), exact).allowance == 2 * torch.finfo(torch.float16).eps * 8
     assert verify._expect("y", exact.float(), exact, tf32=True).allowance == 2 * 2.0**-10 * 8
     assert verify._expect("n", torch.tensor([3]), torch.tensor([3])).allowance == 0
+
+
+def test_a_sum_of_many_terms_may_be_added_one_after_another_but_must_not_miss_one() -> None:
+    terms = 200_000
+    generator = torch.Generator().manual_seed(1)
+    state = {"x": torch.randn(4, terms, generator=generator)}
+
+    def one_after_another(state: Any) -> Any:
+        # PyTorch's own cumulative sum adds in float64.
+        return torch.from_numpy(numpy.add.accumulate(state["x"].numpy(), axis=1)[:, -1].copy())
+
+    def pairwise(state: Any) -> Any:
+        return state["x"].sum(1)
+
+    def one_missed(state: Any) -> Any:
+        return pairwise(state) - state["x"][:, 7]
+
+    counted = Work(0, 0, 2 * 4 * terms, 1)
+    assert check(Workload(make, one_after_another, counted, pairwise), state).ok
+    assert not check(Workload(make, one_after_another, WORK, pairwise), state).ok
+    assert check(Workload(make, pairwise, counted, pairwise), state).ok
+    assert not check(Workload(make, one_missed, counted, pairwise), state).ok
 
 
 def test_a_largest_error_is_found_across_slices_and_in_every_layout(monkeypatch: pytest.MonkeyPatch) -> None:
