@@ -21,13 +21,20 @@ Array = NDArray[np.float64]
 # interrupted sample must not hide that its neighbours move together.
 _TRIM = 0.05
 _LAGS = 64
-# Warm-up: time constants tried, samples below which nothing is judged, and the thresholds found by the simulations of
-# tests/test_series.py.
-_CURVES = 32
+# Standard errors added to that estimate: an interval that stops a measurement must cover when the estimate is low.
+_DOUBT = 0.3
+# Warm-up: time constants tried, blocks of a long series that they are tried on, samples below which nothing is judged.
+_CURVES = 40
+_BLOCKS = 400
 _LEAST_TO_JUDGE = 10
+# Thresholds, set by the simulations in tests/test_series.py: the gain in squared noise that makes a trend; the
+# correlation of neighbours that certainly wanders, or does not follow a trend (unless what the trend leaves is this
+# share of the variance); the distance of two modes in deviations within the wider one.
 _TREND_GAIN = 20.0
-_WANDERING = 0.9
-_APART = 4.0
+_WANDERING = 0.7
+_FOLLOWS = 0.4
+_CLOSELY = 0.05
+_APART = 3.5
 
 
 @lru_cache(maxsize=4096)
@@ -91,7 +98,8 @@ def _neighbours(values: Array, ordered: Array) -> Array:
     moves = power > count * (1e-14 * np.abs(ordered[..., -1])) ** 2
     raw = np.divide(product, power, out=np.zeros_like(power), where=moves)
     # Kendall (1954): the estimate of an AR(1) coefficient with an estimated mean is low by (1 + 4 rho) / n.
-    corrected = np.where(moves, raw + (1 + 4 * raw) / count, 0.0)
+    uncertain = _DOUBT * np.sqrt(np.maximum(1 - raw**2, 0.0) / count)
+    corrected = np.where(moves, raw + (1 + 4 * raw) / count + uncertain, 0.0)
     return np.asarray(np.clip(corrected, 0.0, max(0.0, 1 - 2 / count)), dtype=np.float64)
 
 
@@ -172,8 +180,8 @@ class Warmup:
 
 @lru_cache(maxsize=64)
 def _settling(count: int) -> tuple[Array, Array]:
-    """Time constants to try on ``count`` samples, and the centred, normalised curve exp(-i/tau) of each: (taus, n)."""
-    taus = np.geomspace(0.7, max(count / 2, 1.0), _CURVES)
+    """Time constants to try on ``count`` values, and the centred, normalised curve exp(-i/tau) of each: (taus, n)."""
+    taus = np.geomspace(0.7, 4.0 * count, _CURVES)
     curves = np.exp(-np.arange(count) / taus[:, None])
     centred = curves - curves.mean(axis=1, keepdims=True)
     return taus, centred / np.sqrt((centred**2).sum(axis=1, keepdims=True))
@@ -183,41 +191,57 @@ def warmup(samples: ArrayLike) -> Warmup:
     """Where the warm-up of one series of times ends, and what kind of series it is.
 
     The end is the first sample whose expected excess is below half the noise, by an exponential fitted to the
-    logarithms. samples: (n,), positive.
+    logarithms. samples: (n,), positive; fewer than 10 are called flat, because nothing can be said.
     """
     logs = np.log(_series(samples))
     count = len(logs)
     if count < _LEAST_TO_JUDGE or np.ptp(logs) < 1e-12:
         return Warmup(0, "flat")
-    taus, curves = _settling(count)
-    centred = logs - logs.mean()
-    heights = curves @ centred
-    best = int(np.argmax(heights**2))
-    rest = centred - heights[best] * curves[best]
-    noise = sqrt(float(rest @ rest) / max(count - 3, 1))
+    end, rest, rises = _settled(logs)
     rho = float(_neighbours(rest, np.sort(rest)))
-    gain = float(heights[best] ** 2) * (1 - rho) / ((1 + rho) * max(noise, 1e-300) ** 2)
-    shape = np.exp(-np.arange(count) / taus[best])
-    excess = float(heights[best]) / sqrt(float(((shape - shape.mean()) ** 2).sum()))
-    end = 0
-    if gain > _TREND_GAIN and abs(excess) > noise:
-        end = min(count, ceil(taus[best] * log(2 * abs(excess) / max(noise, 1e-300))))
     if end:
-        return Warmup(end, "unsteady" if end >= count else "warming" if excess > 0 else "slowing")
-    if _two_modes(np.sort(rest)):
-        return Warmup(0, "bimodal")
-    return Warmup(0, "unsteady" if rho > _WANDERING else "flat")
+        follows = end < count or rho < _FOLLOWS or np.var(rest) < _CLOSELY * np.var(logs)
+        return Warmup(end, "unsteady" if not follows else "slowing" if rises else "warming")
+    if rho - 2 * sqrt((1 - rho**2) / count) > _WANDERING:
+        return Warmup(0, "unsteady")
+    return Warmup(0, "bimodal" if two_modes(rest) else "flat")
 
 
-def _two_modes(ordered: Array) -> bool:
-    """Do sorted values fall into two groups, each at least 5 % of them, with little between?"""
+def _settled(logs: Array) -> tuple[int, Array, bool]:
+    """Where the best exponential ends (0: there is none), what it leaves of the values, and whether they rise."""
+    count = len(logs)
+    block = -(-count // _BLOCKS)
+    short = logs[: count // block * block].reshape(-1, block).mean(axis=1)
+    taus, curves = _settling(len(short))
+    heights = curves @ (short - short.mean())
+    best = int(np.argmax(heights**2))
+    shape = np.exp(-np.arange(count) / (block * taus[best]))
+    shape -= shape.mean()
+    excess = float(logs @ shape / (shape @ shape))
+    rest = logs - logs.mean() - excess * shape
+    noise = max(sqrt(float(rest @ rest) / max(count - 3, 1)), 1e-15)
+    rho = float(_neighbours(rest, np.sort(rest)))
+    gain = excess**2 * float(shape @ shape) / noise**2 * (1 - rho) / (1 + rho)
+    # The height of the curve over the series, not at a far asymptote.
+    height = abs(excess) * float(np.ptp(shape))
+    if gain < _TREND_GAIN or height < noise:
+        return 0, logs - logs.mean(), False
+    end = min(count, max(1, ceil(block * taus[best] * log(2 * abs(excess) / noise))))
+    return end, rest, excess < 0
+
+
+def two_modes(values: ArrayLike) -> bool:
+    """Do values fall into two groups, each at least 5 % (and 5) of them, far apart? values: (n,)."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
     count = len(ordered)
-    least = max(3, count // 20)
-    if count < 4 * least:
+    least = max(5, count // 20)
+    if count < 8 * least:
         return False
     split = np.arange(least, count - least + 1)
     sums, squares = np.cumsum(ordered), np.cumsum(ordered**2)
     left, right = sums[split - 1] / split, (sums[-1] - sums[split - 1]) / (count - split)
-    within = squares[-1] - split * left**2 - (count - split) * right**2
-    at = int(np.argmin(within))
-    return bool(right[at] - left[at] > _APART * sqrt(max(float(within[at]), 0.0) / count))
+    below = squares[split - 1] - split * left**2
+    above = squares[-1] - squares[split - 1] - (count - split) * right**2
+    at = int(np.argmin(below + above))
+    wider = sqrt(max(below[at] / split[at], above[at] / (count - split[at]), 0.0))
+    return bool(right[at] - left[at] > _APART * wider)

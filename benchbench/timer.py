@@ -285,22 +285,60 @@ class _Meter:
         return ([one if self.cold else one / calls for one in found], sum(found))
 
 
-def _warm_up(meter: _Meter, policy: Policy) -> list[float]:
-    """Call until the floor is reached and the times have settled, or until the cap; the times of all calls."""
+class Stopping:
+    """When a median is known well enough: its interval was narrow at two looks running, or a cap was reached.
+
+    One narrow look is not enough: series that are narrow by chance stop first, and their intervals cover less than
+    they say (the simulation in tests/test_timer.py shows both).
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.interval = (0.0, 0.0)
+        self.capped = False
+        self._was_narrow = False
+
+    def next_look(self, count: int) -> int:
+        """How many samples to take before the next look, where there are ``count``."""
+        policy = self.policy
+        first = ceil(policy.min_samples / 2)
+        goal = first if count < first else policy.min_samples if count < policy.min_samples else policy.max_samples
+        return max(1, min(policy.look_every, goal - count))
+
+    def look(self, times: Sequence[float], elapsed_s: float) -> bool:
+        """Look at all samples so far; is it time to stop?"""
+        policy = self.policy
+        low, high = self.interval = series.median_interval(times, policy.level)
+        narrow = high - low <= 2 * policy.half_width * median(times)
+        settled, self._was_narrow = narrow and self._was_narrow, narrow
+        if len(times) < policy.min_samples:
+            return False
+        self.capped = not settled and (len(times) >= policy.max_samples or elapsed_s >= policy.time_cap_s)
+        return settled or self.capped
+
+
+def _warm_up(meter: _Meter, policy: Policy) -> tuple[list[float], float, int]:
+    """Call until the floor is reached and the times have settled, or until the cap; the times, their sum, the calls.
+
+    The very first call teaches the meter how long a backlog to keep; its time counts as work and is not in the series.
+    """
     began = meter.clock.now()
-    times = [sum(row) for row in meter.take(1)]
-    spent, look = times[0], 0
+    first = spent = sum(meter.take(1)[0])
+    times: list[float] = []
+    # A trend does not show in fewer.
+    look = 2 * policy.look_every
     while spent < policy.warmup_cap_s and meter.clock.now() - began < policy.time_cap_s:
-        left = policy.warmup_cap_s - spent
-        times += [sum(row) for row in meter.take(_fitting(policy.look_every, left, times[-1]))]
-        spent = sum(times)
+        last = times[-1] if times else first
+        rows = meter.take(_fitting(policy.look_every, policy.warmup_cap_s - spent, last))
+        times += [sum(row) for row in rows]
+        spent = first + sum(times)
         if spent < policy.warmup_floor_s or len(times) < look:
             continue
         if series.warmup(times).end <= len(times) - policy.look_every:
             break
         # Each look costs time in proportion to the calls so far.
         look = ceil(1.2 * len(times))
-    return times
+    return times, spent, len(times) + 1
 
 
 def _fitting(count: int, left_s: float, one_s: float) -> int:
@@ -308,54 +346,49 @@ def _fitting(count: int, left_s: float, one_s: float) -> int:
     return count if one_s <= 0 else max(1, min(count, ceil(left_s / one_s)))
 
 
-def measure(
-    launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: Sequence[tuple[str, Callable[[], Any]]] = ()
-) -> Samples:
+def _host_calls(one_s: float) -> int:
+    """Calls that make one host sample."""
+    return min(max(ceil(_HOST_SAMPLE_S / max(one_s, 1e-9)), _HOST_CALLS[0]), _HOST_CALLS[1])
+
+
+def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: Sequence[Part] = ()) -> Samples:
     """Time one operation: ``launch`` and nothing else, or its ``phases`` one after another.
 
     With phases (forward, backward, optimizer) their sequence is called in place of ``launch``, and each is timed too.
     Exceptions of the operation pass through.
     """
-    parts: Sequence[Part] = tuple(phases) or (("call", launch),)
-    meter = _Meter(clock, parts, cold=policy.cache == "cold")
-    before = _warm_up(meter, policy)
+    meter = _Meter(clock, tuple(phases) or (("call", launch),), cold=policy.cache == "cold")
+    before, warmup_s, warmup_calls = _warm_up(meter, policy)
     meter.gaps = 0
+    stopping = Stopping(policy)
     rows: list[list[float]] = []
+    times: list[float] = []
     host: list[float] = []
-    began, host_s, capped = clock.now(), 0.0, False
-    while True:
-        left = policy.time_cap_s - (clock.now() - began)
-        need = policy.min_samples - len(rows)
-        rows += meter.take(
-            max(min(need, policy.look_every), _fitting(policy.look_every, left, sum(rows[-1]) if rows else 0))
-        )
+    host_s, elapsed_s, began, stop = 0.0, 0.0, clock.now(), False
+    while not stop:
+        count = stopping.next_look(len(times))
+        if len(times) >= policy.min_samples:
+            count = _fitting(count, policy.time_cap_s - (clock.now() - began), times[-1])
+        rows += meter.take(count)
         times = [sum(row) for row in rows]
         if clock.name != "host":
-            calls = ceil(_HOST_SAMPLE_S / max(times[-1], 1e-9))
-            found, spent = meter.host(min(max(calls, _HOST_CALLS[0]), _HOST_CALLS[1]))
+            found, spent = meter.host(_host_calls(times[-1]))
             host += found
             host_s += spent
-        if len(rows) < policy.min_samples:
-            continue
-        low, high = series.median_interval(times, policy.level)
-        if high - low <= 2 * policy.half_width * median(times):
-            break
-        if len(rows) >= policy.max_samples or clock.now() - began >= policy.time_cap_s:
-            capped = True
-            break
-    elapsed = clock.now() - began
+        elapsed_s = clock.now() - began
+        stop = stopping.look(times, elapsed_s)
     return Samples(
         samples_s=tuple(times),
-        host_samples_s=tuple(host) if host else tuple(times),
+        host_samples_s=tuple(host or times),
         phases={name: tuple(row[i] for row in rows) for i, (name, _) in enumerate(phases)},
         clock=clock.name,
         warmup_class=series.warmup(before + times).kind,
-        warmup_s=sum(before),
-        warmup_calls=len(before),
-        capped=capped,
-        low_s=low,
-        high_s=high,
+        warmup_s=warmup_s,
+        warmup_calls=warmup_calls,
+        capped=stopping.capped,
+        low_s=stopping.interval[0],
+        high_s=stopping.interval[1],
         gaps=meter.gaps,
-        elapsed_s=elapsed,
+        elapsed_s=elapsed_s,
         timed_s=sum(times) + host_s,
     )
