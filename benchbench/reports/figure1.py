@@ -1,0 +1,63 @@
+"""Figure 1 of the paper from a run: top-1 accuracy against throughput, the paper's own points beside ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchbench.reports import rows
+from benchbench.reports.chart import Chart
+from benchbench.reports.scatter import scatter
+from benchbench.reports.sentence import headline
+from benchbench.reports.sheet import words
+from benchbench.reports.spots import PAPER_NOTE, PAPER_PRECISION, measured_points, our_spots, paper_spots, with_paper
+from benchbench.reports.theme import style
+from benchbench.reports.theme import theme as theme_named
+
+if TYPE_CHECKING:
+    import pandas
+
+MODES = {"train": "training throughput", "infer": "inference throughput"}
+
+
+def figure1(
+    results: pandas.DataFrame,
+    *,
+    x: str = "train",
+    precision: str | None = None,
+    overlay: bool = True,
+    theme: str = "light",
+    conditions: str = "",
+) -> Chart:
+    """Top-1 accuracy (%) against images a second of the networks of a run, with their intervals.
+
+    results: the frame of ``stats.results``; conditions: machine and preset in words, printed on the chart.
+    x: "train" or "infer". Where both memory formats were measured the better is drawn and named. A combination without
+    a published accuracy is in ``data`` with ``drawn`` false and named in ``notes``. Raises ValueError for another x or
+    theme, and for a precision that was not measured.
+    """
+    if x not in MODES:
+        raise ValueError(f"no axis {x!r}: choose train or infer")
+    chosen = theme_named(theme)
+    frame = rows.networks(rows.tidy(results))
+    frame, named, notes = rows.one_precision(frame[frame["mode"] == x], precision)
+    data, about = measured_points(frame, overlay=overlay)
+    ours = our_spots(data) if len(data) else []
+    paper = paper_spots(x, {spot.identity for spot in ours}) if overlay else []
+    notes = [*about, *([PAPER_NOTE] if overlay else []), *notes, *rows.not_measured(frame)]
+    with style(chosen):
+        figure = scatter(
+            ours,
+            paper,
+            chosen,
+            title=f"Accuracy against {MODES[x]}",
+            subtitle=[line for line in (headline(frame), words(conditions, *rows.shared(data))) if line],
+            notes=notes,
+            x_title=x_title(x, named),
+            paper_x_title=x_title(x, PAPER_PRECISION),
+        )
+    return Chart("figure1" if x == "train" else f"figure1-{x}", figure, with_paper(data, paper), notes, theme)
+
+
+def x_title(x: str, precision: str) -> str:
+    """The axis with its unit and the one precision: "training throughput (img/s), tf32"."""
+    return f"{MODES[x]} (img/s)" + (f", {precision}" if precision else "")

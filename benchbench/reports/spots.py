@@ -1,0 +1,199 @@
+"""The marks of an accuracy chart: the networks of a run that have a published accuracy, and the paper's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchbench import published
+from benchbench.reports import names, rows
+
+if TYPE_CHECKING:
+    import pandas
+
+PAPER_RESOLUTION, PAPER_BATCH, PAPER_PRECISION = 224, 128, "tf32"
+PAPER_NOTE = (
+    "Grey: the paper's figures (A100, TF32, batch 128, the better layout); one run without a spread, hence no interval."
+)
+Identity = tuple[str, int | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One mark: where it stands, how sure that is, what it is called, which line it is part of, how it looks."""
+
+    label: str
+    family: str
+    identity: Identity
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    line: str = ""
+    hollow: bool = False
+    paper: bool = False
+
+
+def measured_points(frame: pandas.DataFrame, *, overlay: bool) -> tuple[pandas.DataFrame, list[str]]:
+    """The data of the chart, one row a network in its better layout, and the notes about it.
+
+    frame: networks of one mode and one precision. Adds label, family, top1_pct (as published for exactly this
+    combination), accuracy_pct (where it is drawn), drawn, hollow and differs (what was not as in the paper). Where
+    nothing was measured at a published resolution all points stand, hollow, at the accuracies published for 224 px.
+    """
+    good = rows.better_layout(rows.measured(frame))
+    if good.empty:
+        return good.assign(drawn=[]).astype({"drawn": bool}), ["Nothing to draw: no network was measured in this mode."]
+    records = good.to_dict("records")
+    combinations = [combination(row) for row in records]
+    sizes = [rows.whole(cell) or PAPER_RESOLUTION for cell in good["img_size"]]
+    exact = [published.accuracy(*c, size) for c, size in zip(combinations, sizes, strict=True)]
+    reduced = not any(score is not None for score in exact)
+    nominal = [published.accuracy(*c, PAPER_RESOLUTION) for c in combinations] if reduced else exact
+    several = len({c for c in combinations if c[0].startswith("convnext_tiny")}) > 1
+    columns: dict[str, Any] = {
+        "label": [names.network(*c, sizes=several) + _suffix(r) for c, r in zip(combinations, records, strict=True)],
+        "family": [names.family(c[0]) for c in combinations],
+        "top1_pct": exact,
+        "accuracy_pct": nominal,
+        "drawn": [score is not None for score in nominal],
+        "differs": [_differs(row) for row in records],
+    }
+    data = good.assign(**columns)
+    data["hollow"] = (data["differs"] != "") & overlay | reduced
+    return data, _notes(data, reduced=reduced, overlay=overlay)
+
+
+def our_spots(data: pandas.DataFrame, *, by_family: bool = False) -> list[Spot]:
+    """The marks of the drawn rows. A line joins ConvNeXt-T's kernel sizes or, with ``by_family``, a family's sizes."""
+    spots = []
+    for row in data[data["drawn"]].to_dict("records"):
+        identity = published.combination(*combination(row))
+        stock = not _suffix(row) and not str(row["model"]).endswith(".fb")
+        spots.append(
+            Spot(
+                label=row["label"],
+                family=row["family"],
+                identity=identity,
+                x=float(row["throughput_img_per_s"]),
+                y=float(row["accuracy_pct"]),
+                low=rows.value(row["throughput_low_img_per_s"]),
+                high=rows.value(row["throughput_high_img_per_s"]),
+                line=_line(identity, row["family"], by_family=by_family) if stock else "",
+                hollow=bool(row["hollow"]),
+            )
+        )
+    return spots
+
+
+def paper_spots(x: str, measured: set[Identity], *, everything: bool = False) -> list[Spot]:
+    """The paper's marks: the six of its figure 1 and those of the measured combinations, or all that it prints."""
+    chosen = published.figure1_points()
+    if everything:
+        chosen = tuple(p for p in published.paper_points() if p.table == 4 and p.img_size == PAPER_RESOLUTION)
+    points = {(p.model, p.kernel_size, p.ratio): p for p in chosen}
+    for model, size, ratio in sorted(measured, key=str):
+        found = published.paper_point(model, size, ratio, PAPER_RESOLUTION)
+        if found is not None:
+            points.setdefault((found.model, found.kernel_size, found.ratio), found)
+    spots = []
+    for identity, point in points.items():
+        speed = point.train_img_per_s if x == "train" else point.infer_img_per_s
+        if speed is None or point.top1_pct is None:
+            continue
+        label, family = names.network(*identity, sizes=not everything), names.family(identity[0])
+        line = _line(identity, family, by_family=everything)
+        spots.append(Spot(label, family, identity, speed, point.top1_pct, line=line, paper=True))
+    return spots
+
+
+def with_paper(data: pandas.DataFrame, paper: list[Spot]) -> pandas.DataFrame:
+    """Ours and the paper's points in one table, told apart by ``series``."""
+    import pandas
+
+    columns = ["series", "label", "family", *rows.AXES, "layouts"]
+    columns += ["throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s", "joules_per_image"]
+    columns += ["top1_pct", "accuracy_pct", "drawn", "hollow", "differs", "rounds", "key"]
+    theirs = [
+        {
+            "series": "paper",
+            "label": spot.label,
+            "family": spot.family,
+            **dict(zip(("model", "kernel_size", "ratio"), spot.identity, strict=True)),
+            "img_size": PAPER_RESOLUTION,
+            "batch": PAPER_BATCH,
+            "precision": PAPER_PRECISION,
+            "throughput_img_per_s": spot.x,
+            "top1_pct": spot.y,
+            "accuracy_pct": spot.y,
+            "drawn": True,
+            "hollow": False,
+            "differs": "",
+        }
+        for spot in paper
+    ]
+    mine = data.assign(series="measured").reindex(columns=columns)
+    parts = [part for part in (mine, pandas.DataFrame(theirs, columns=columns)) if len(part)]
+    return pandas.concat([part.astype(object) for part in parts], ignore_index=True) if parts else mine
+
+
+def combination(row: dict[Any, Any]) -> Identity:
+    """Model, kernel size and ratio of a row, None where it has none."""
+    return str(row["model"]), rows.whole(row["kernel_size"]), rows.value(row["ratio"])
+
+
+def _line(identity: Identity, family: str, *, by_family: bool) -> str:
+    if by_family:
+        return family if published.combination(identity[0]) == identity else ""
+    return family if identity[0] == "convnext_tiny" and identity[2] == "1" else ""
+
+
+def _suffix(row: dict[Any, Any]) -> str:
+    what = names.variant(rows.value(row["backend"]), rows.value(row["compile"]))
+    return f" · {what}" if what else ""
+
+
+def _differs(row: dict[Any, Any]) -> str:
+    """What was not as in the paper, in words; nothing where all of it was."""
+    parts = []
+    if (precision := rows.value(row["precision"])) not in (None, PAPER_PRECISION):
+        parts.append(str(precision))
+    if (batch := rows.whole(row["batch"])) not in (None, PAPER_BATCH):
+        parts.append(f"batch {batch}")
+    if (size := rows.whole(row["img_size"])) not in (None, PAPER_RESOLUTION, 384):
+        parts.append(f"{size} px")
+    if what := names.variant(rows.value(row["backend"]), rows.value(row["compile"])):
+        parts.append(what)
+    if rows.value(row["clock"]) == "host":
+        parts.append("on a CPU")
+    return ", ".join(parts)
+
+
+def _notes(data: pandas.DataFrame, *, reduced: bool, overlay: bool) -> list[str]:
+    drawn = data[data["drawn"]]
+    notes = []
+    if reduced and len(drawn):
+        pixels = ", ".join(str(size) for size in sorted({rows.whole(cell) or 0 for cell in drawn["img_size"]}))
+        notes.append(
+            f"Timed at {pixels} px, where no accuracy is published: each point stands at the accuracy published for"
+            f" {PAPER_RESOLUTION} px, and its throughput is not that of the trained network."
+        )
+    missing = sorted(set(data.loc[~data["drawn"], "label"]))
+    if missing:
+        notes.append(f"Without a published accuracy, in the table only: {', '.join(missing)}.")
+    notes += _about_layouts(drawn)
+    reasons = sorted({reason for reason in drawn["differs"] if reason})
+    if overlay and reasons:
+        notes.append(f"Hollow: measured at other conditions than the paper's ({'; '.join(reasons)}).")
+    return notes
+
+
+def _about_layouts(drawn: pandas.DataFrame) -> list[str]:
+    both = drawn[drawn["layouts"].str.contains(",").astype(bool)]
+    if both.empty:
+        return []
+    winners = {str(layout): sorted(set(part["label"])) for layout, part in both.groupby("layout", sort=True)}
+    if len(winners) == 1:
+        return [f"The better of both memory formats, here always {next(iter(winners))}."]
+    listed = "; ".join(f"{layout} for {', '.join(labels)}" for layout, labels in winners.items())
+    return [f"The better of both memory formats: {listed}."]
