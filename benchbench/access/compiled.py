@@ -92,12 +92,12 @@ def compile_kernel(
     Triton version and the source of this analysis. Raises ValueError for an unknown architecture or for a kernel that
     was decorated for the interpreter.
     """
-    file = _cache_folder(cache) / f"{_key(function, signature, constexprs, arch, options)}.json"
+    file = cache_folder(cache, "resources") / f"{_key(function, signature, constexprs, arch, options)}.json"
     if file.exists():
         return _from_json(file.read_text())
     made = _compiled(function, signature, constexprs, arch, options)
     found = _resources(function.__name__, arch, made)
-    _write_whole(file, json.dumps(dataclasses.asdict(found)))
+    write_whole(file, json.dumps(dataclasses.asdict(found)))
     return found
 
 
@@ -293,12 +293,13 @@ def _disassembled(cubin: bytes) -> tuple[str, str]:
     return text.stdout, usage.stdout.split("Function", 1)[1]
 
 
-def _cache_folder(cache: Path | None) -> Path:
+def cache_folder(cache: Path | None, name: str) -> Path:
+    """Where results of one kind are kept: under ``cache``, else BENCHBENCH_CACHE, else the user's cache folder."""
     if cache is None:
         named = os.environ.get("BENCHBENCH_CACHE")
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         cache = Path(named) if named else Path(base) / "benchbench"
-    folder = cache / "resources"
+    folder = cache / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -336,7 +337,8 @@ def _from_json(text: str) -> Resources:
     return Resources(**found)
 
 
-def _write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or nothing."""
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
         part.write(text)
     os.replace(part.name, file)

@@ -1,0 +1,185 @@
+"""One row a shipped kernel, shape, dtype and layout: what it needs of the machine, and what it asks of memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchbench.access import compiled, shipped, traced
+from benchbench.access.compiled import Resources
+from benchbench.access.shipped import STREAMED, Spec, Variant
+
+Row = dict[str, Any]
+
+
+def resource_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
+    """A row a spec, in their order; ``jobs`` processes compile. Kept results are returned at once."""
+    if jobs <= 1 or len(specs) < 2:
+        return [resource_row(spec) for spec in specs]
+    import multiprocessing
+
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(resource_row, specs, chunksize=1))
+
+
+def resource_row(spec: Spec) -> Row:
+    """Registers, spills, occupancy, instructions per output, widths, by the definitions of docs/method.md."""
+    variants = shipped.adapter(spec.op).variants(spec)
+    made = [
+        (v, compiled.compile_kernel(v.function, v.signature, v.constants, arch=spec.arch, options=v.options))
+        for v in variants
+    ]
+    main, whole = made[0]
+    parts = [pair for pair in made if pair[0].part >= 0 and pair[0].function is main.function]
+    others = [pair for pair in made if pair[0].part < 0 and pair[0].function is not main.function]
+    identity = next((pair for pair in parts if is_copy(pair[1])), None)
+    branches = [found for _, found in parts if identity is None or found is not identity[1]] or [whole]
+    counted = (parts or [(main, whole)]) + others
+    return {
+        "kernel": whole.kernel,
+        "direction": spec.direction,
+        "arch": spec.arch,
+        "dtype": spec.dtype,
+        "layout": spec.layout,
+        "shape": spec.shape,
+        "registers": max(found.registers for found in [whole, *(found for _, found in others)]),
+        "spill_bytes": max(found.spill_bytes for found in [whole, *(found for _, found in others)]),
+        "local_accesses": sum(found.local_accesses for found in [whole, *(found for _, found in others)]),
+        "shared_bytes": whole.shared_bytes,
+        "occupancy": whole.occupancy,
+        "bytes_in_flight": bytes_in_flight(whole, identity[1] if identity else None, branches),
+        "instructions_per_output": instructions_per_output(spec, counted),
+        "instructions_over_parts": instructions_over_parts(whole, [found for _, found in parts]),
+        "store_widths": widths(branches, "store"),
+        "wide_load_share": wide_load_share(branches, shipped.widest_access(spec)),
+        "identity_widths": widths([identity[1]], "") if identity else [],
+        "widest_bytes": shipped.widest_access(spec),
+        "mma": whole.mma,
+        "programs": main.programs,
+        "threads": whole.threads,
+        "mix": whole.mix,
+    }
+
+
+def is_copy(found: Resources) -> bool:
+    """Whether a part computes nothing: it has stores of streamed tensors, and no floating-point multiply-add."""
+    return bool(found.of("store", STREAMED)) and not any(word in found.mix for word in ("FFMA", "FFMA2", "HFMA2_MMA"))
+
+
+def bytes_in_flight(whole: Resources, identity: Resources | None, branches: Sequence[Resources]) -> int | None:
+    """What the identity branch has in flight on one multiprocessor, inside the whole kernel; None without one.
+
+    Its loads are told by their source lines; where those lines serve other branches too, by the part compiled alone.
+    """
+    if identity is None:
+        return None
+    own = {(a.file, a.line) for a in identity.of("load", STREAMED) + identity.of("store", STREAMED)}
+    shared = own & {(a.file, a.line) for branch in branches for a in branch.accesses}
+    source = identity if shared else whole
+    ahead = compiled.loaded_before_store([a for a in source.accesses if (a.file, a.line) in own])
+    return ahead * whole.threads * whole.ctas_per_sm
+
+
+def instructions_per_output(spec: Spec, counted: Iterable[tuple[Variant, Resources]]) -> float:
+    """Sum of instructions x programs x threads over the outputs of a batch of 128. Raises ValueError for a loop
+    without a constant trip count."""
+    channels, height, width = spec.sizes
+    total = 0
+    for variant, found in counted:
+        if found.instructions is None:
+            raise ValueError(found.instructions_reason)
+        total += found.instructions * variant.programs * found.threads
+    return total / (shipped.COUNTED_BATCH * channels * height * width)
+
+
+def instructions_over_parts(whole: Resources, parts: Sequence[Resources]) -> float | None:
+    """Instructions of the kernel as shipped over the sum of its parts': above 1.05 the branches are not kept apart."""
+    alone = sum(found.instructions or 0 for found in parts)
+    return whole.instructions / alone if alone and whole.instructions is not None else None
+
+
+def widths(found: Iterable[Resources], kind: str) -> list[int]:
+    """The distinct widths in bytes, widest first, of the streamed tensors' stores or loads or, for "", both."""
+    kinds = (kind,) if kind else ("load", "store")
+    return sorted({a.width for one in found for k in kinds for a in one.of(k, STREAMED)}, reverse=True)
+
+
+def wide_load_share(branches: Iterable[Resources], widest: int) -> float | None:
+    """The share of the streamed tensors' loaded bytes that come in vectors of at least ``widest`` bytes."""
+    loads = [a for branch in branches for a in branch.of("load", STREAMED)]
+    total = sum(a.width * a.times for a in loads)
+    return sum(a.width * a.times for a in loads if a.width >= widest) / total if total else None
+
+
+# ---- traffic ------------------------------------------------------------------------------------------------------
+
+
+def traffic_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
+    """A row a spec, in their order. Each is traced in a process with TRITON_INTERPRET=1, ``jobs`` at a time."""
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        return list(pool.map(_traffic_row_apart, specs))
+
+
+def _traffic_row_apart(spec: Spec) -> Row:
+    import triton
+
+    sources = [shipped.source_hash(spec.op), Path(traced.__file__).read_text(), Path(__file__).read_text()]
+    name = hashlib.sha256(json.dumps([asdict(spec), triton.__version__, *sources]).encode()).hexdigest()
+    kept = compiled.cache_folder(None, "traffic") / f"{name}.json"
+    if not kept.exists():
+        compiled.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))
+    row: Row = json.loads(kept.read_text())
+    return row
+
+
+def in_interpreter(task: str, argument: dict[str, Any]) -> Any:
+    """Run ``benchbench.access.worker`` on a task in a process of its own and return its answer.
+
+    Raises ValueError with the last line of its error where it failed.
+    """
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchbench.access.worker", task, json.dumps(argument)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or ["the tracing process died"])[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def traffic_row(spec: Spec) -> Row:
+    """Requested, unique and sector bytes of the streamed tensors beside the floor, at a batch of 2; interpreted."""
+    call = shipped.adapter(spec.op).launcher(spec, shipped.TRACED_BATCH)
+    found = traced.trace(call, limit_s=600)
+    floor = shipped.adapter(spec.op).floor_elements(spec) * shipped.TRACED_BATCH * spec.itemsize
+    requested = found.requested_bytes("", STREAMED)
+    unique = found.unique_bytes("", STREAMED)
+    return {
+        "kernel": found.launches[0][0],
+        "direction": spec.direction,
+        "dtype": spec.dtype,
+        "layout": spec.layout,
+        "shape": spec.shape,
+        "requested_bytes": requested,
+        "program_sector_bytes": found.program_sector_bytes("", STREAMED),
+        "unique_bytes": unique,
+        "floor_bytes": floor,
+        "amplification": requested / unique if unique else None,
+        "loaded_bytes": found.requested_bytes("load", STREAMED),
+        "stored_bytes": found.requested_bytes("store", STREAMED),
+        "parameter_bytes": found.requested_bytes() - requested,
+        "out_of_bounds": [str(one) for one in found.out_of_bounds],
+        "launches": len(found.launches),
+    }
