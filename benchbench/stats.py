@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+# Below this many times the empty launch, a time is of the launch and not of the operation.
+OVERHEAD_TIMES = 5
+EMPTY_LAUNCH = "control_empty"
+# Above this share of looks at the GPU under thermal or power events a point is throttled.
+THROTTLED_SHARE = 0.05
+# How much faster than PyTorch's copy memory may be: for as many bytes written as read, because that copy is not the
+# best there can be; for the rest, because a stream in one direction spares the turn from reading to writing. No run of
+# ours has measured either: they are chosen wide, for what they let through is still checked for right results.
+COPY_HEADROOM = 1.1
+ONE_WAY_HEADROOM = 1.25
+
 # From the worst: what a row says when its rounds disagree.
 SEVERITY = ("wrong", "impossible", "crash", "timeout", "oom", "fail", "skip", "ok")
 
@@ -31,7 +43,7 @@ _MEASURES = (
     "host_median_s", "throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s", "bytes_per_s",
     "flops_per_s", "work_bytes", "work_flops", "items", "forward_s", "backward_s", "optimizer_s", "peak_memory_bytes",
     "energy_j", "joules_per_image", "joules_low_per_image", "joules_high_per_image", "compile_s", "warmup_class",
-    "capped", "backend_ran", "clock",
+    "capped", "throttled", "overhead_bound", "backend_ran", "clock",
 )  # fmt: skip
 
 
@@ -55,7 +67,8 @@ def results(records: Sequence[Record], *, level: float = 0.95) -> pandas.DataFra
     ``within_spread`` is the standard deviation of the logarithms of the samples inside a round (the root of the mean
     variance of the rounds), ``between_spread`` that of the rounds' medians. ``status`` is the worst of the rounds' and
     ``reason`` says in how many. A round that was measured again counts by its last record, and ``reason`` says so. An
-    axis named like a column of results gets "axis_" before its name.
+    axis named like a column of results gets "axis_" before its name. ``throttled``: heat or power held the clocks down
+    in more than 5 % of a round's looks at the GPU; ``overhead_bound``: shorter than five empty launches.
     """
     import pandas
 
@@ -73,6 +86,7 @@ def results(records: Sequence[Record], *, level: float = 0.95) -> pandas.DataFra
     measures |= _rates(measures)
     measures |= _energies(timed, sizes, measures["items"], level)
     measures |= _notes(points)
+    measures["overhead_bound"] = _overhead_bound(identity["case"], measures["median_s"])
     axes = _axes([point.first.params for point in points])
     return pandas.DataFrame(identity | axes | {name: measures[name] for name in _MEASURES})
 
@@ -155,13 +169,16 @@ def _log_deviation(values: Array) -> Array:
     """Standard deviation of the logarithms; NaN for one value."""
     if values.shape[-1] < 2:
         return np.full(len(values), np.nan)
-    return np.asarray(np.log(values).std(axis=-1, ddof=1), dtype=np.float64)
+    # A clock too coarse for the operation may give 0: then there is no spread to speak of, which is NaN and no warning.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(values).std(axis=-1, ddof=1), dtype=np.float64)
 
 
 def _between(values: Array, sizes: NDArray[np.int64], level: float) -> tuple[Array, Array, Array]:
     """Spread, low and high of every point from its rounds' values: Student's t on logarithms, NaN with one round."""
     spread = _within(values, sizes, _log_deviation)
-    centre = np.exp(_within(values, sizes, lambda rows: np.asarray(np.log(rows).mean(axis=-1), dtype=np.float64)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = np.exp(_within(values, sizes, lambda rows: np.asarray(np.log(rows).mean(axis=-1), dtype=np.float64)))
     student = np.array([student_quantile(0.5 + level / 2, int(n) - 1) if n > 1 else np.nan for n in sizes])
     half = student * spread / np.sqrt(np.maximum(sizes, 1))
     return spread, centre * np.exp(-half), centre * np.exp(half)
@@ -203,6 +220,11 @@ def _work(points: Sequence[_Point]) -> dict[str, Array]:
 
 
 def _rates(found: Mapping[str, Any]) -> dict[str, Array]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _quotients(found)
+
+
+def _quotients(found: Mapping[str, Any]) -> dict[str, Array]:
     return {
         "throughput_img_per_s": found["items"] / found["median_s"],
         "throughput_low_img_per_s": found["items"] / found["high_s"],
@@ -234,9 +256,22 @@ def _notes(points: Sequence[_Point]) -> dict[str, list[Any]]:
         "compile_s": [_middle([r.compile_s for r in p.rounds if r.compile_s is not None]) for p in points],
         "warmup_class": [_agreed(record.warmup_class for record in point.timed) for point in points],
         "capped": [any(record.capped for record in point.timed) for point in points],
+        "throttled": [any(_is_throttled(record) for record in point.timed) for point in points],
         "backend_ran": [_agreed(record.backend_ran for record in point.rounds) for point in points],
         "clock": [_agreed(record.clock for record in point.timed) for point in points],
     }
+
+
+def _is_throttled(record: Record) -> bool:
+    return (record.machine_state.get("limited_share") or 0.0) > THROTTLED_SHARE
+
+
+def _overhead_bound(cases: Sequence[str], medians: Array) -> NDArray[np.bool_]:
+    """Which points are hardly longer than the empty launch; none, where no empty launch was measured."""
+    empty = medians[np.array([name == EMPTY_LAUNCH for name in cases], dtype=bool)]
+    known = empty[np.isfinite(empty)]
+    longest = float(known.max()) if len(known) else 0.0
+    return np.asarray(is_overhead_bound(medians, longest), dtype=np.bool_)
 
 
 def _middle(values: Sequence[float]) -> float:
@@ -246,3 +281,59 @@ def _middle(values: Sequence[float]) -> float:
 def _agreed(words: Iterable[str]) -> str:
     """The one word of all rounds, or all that occur."""
     return ", ".join(dict.fromkeys(word for word in words if word))
+
+
+def least_seconds(work: Mapping[str, int], copies: Sequence[tuple[int, float]]) -> float | None:
+    """The least time in which memory can have moved these bytes, by copies around the same footprint.
+
+    copies: (bytes moved, seconds), of the same round; of the same cache policy, or warm ones, which are the faster.
+    None where the footprint is outside the copies, or nothing is moved: memory of another size, another part of it in
+    the cache, is no evidence.
+    """
+    read, written = work["bytes_read"], work["bytes_written"]
+    moved, both_ways = read + written, 2 * min(read, written)
+    seconds = _copy_seconds(moved, copies)
+    if seconds is None:
+        return None
+    return seconds * (both_ways / COPY_HEADROOM + (moved - both_ways) / ONE_WAY_HEADROOM) / moved
+
+
+def _copy_seconds(moved: int, copies: Sequence[tuple[int, float]]) -> float | None:
+    """What a copy of this footprint takes at least, between those that were measured.
+
+    The smaller of two estimates, because a cache ends somewhere between: as if the copy above were only shorter, and as
+    if the copies below went on as they do.
+    """
+    fastest = {size: min(spent for other, spent in copies if other == size) for size, _ in copies if size > 0}
+    if moved in fastest:
+        return fastest[moved]
+    below = sorted(size for size in fastest if size < moved)
+    above = [size for size in fastest if size > moved]
+    if moved <= 0 or not below or not above:
+        return None
+    last = below[-1]
+    slope = (fastest[last] - fastest[below[-2]]) / (last - below[-2]) if len(below) > 1 else 0.0
+    return min(fastest[min(above)] * moved / min(above), fastest[last] + max(slope, 0.0) * (moved - last))
+
+
+def impossible(record: Record, copies: Sequence[tuple[int, float]]) -> str | None:
+    """Why the time of a record cannot be, or None. No bound on flops: fast algorithms compute less than the definition.
+
+    A case that may leave its input where it is (an alias, a view) declares the smaller Work itself. copies: as for
+    ``least_seconds``.
+    """
+    if not record.samples_s or record.work is None:
+        return None
+    least, found = least_seconds(record.work, copies), median(record.samples_s)
+    if least is None or found >= least:
+        return None
+    moved = record.work["bytes_read"] + record.work["bytes_written"]
+    return (
+        f"{found:.3g} s is impossible: by the copies of this round, moving its {moved} bytes takes at least "
+        f"{least:.3g} s; it did less, or elsewhere"
+    )
+
+
+def is_overhead_bound(seconds: Any, empty_launch_s: float) -> Any:
+    """Whether a time (or each of an array) says more about launching than about the operation."""
+    return seconds < OVERHEAD_TIMES * empty_launch_s
