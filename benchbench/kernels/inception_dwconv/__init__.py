@@ -2,7 +2,7 @@
 
 x is split along the channels into four groups: x_i (C - 3 g channels, passed through), then three groups of g channels,
 each with a depthwise convolution of its own: square s x s, row 1 x k, column k x 1. Stride 1, padding that keeps
-the size, one bias a channel. It is the token mixer of InceptionNeXt (arXiv 2303.16900), in the channel order of its code.
+the size, one bias a channel. It is the token mixer of InceptionNeXt (arXiv 2303.16900), channels as in its code.
 
 The folder imports torch and triton only. `reference` says what is computed, `launch.plan` how it is launched,
 `operation.inception_dwconv` is the function and `module.InceptionDWConv2d` the layer.

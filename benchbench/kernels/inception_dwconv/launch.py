@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 import triton
 
 THREADS = 128
+# What a kernel is compiled with to run one part alone is the part's place here; -1 is all of them.
+PARTS = ("identity", "square", "row", "column")
 VECTOR_BYTES = 16
+# A row of at most this many columns is one thread's, and nothing beside it is read. A square window keeps as many rows
+# as the kernel is high, hence fewer columns.
+LONGEST_ROW = 28
+LONGEST_SQUARE = 14
 # The widest load or store of a thread. Eight of them in flight a thread are 64 KiB a multiprocessor at a quarter of the
 # occupancy, above the 24 to 35 KiB that latency times bandwidth asks for.
 COPY_VECTORS = 8
@@ -43,6 +51,7 @@ class Geometry:
 class Plan:
     """One launch: the constants a kernel is compiled with (sizes of the call and of its blocks), the grid, the options.
 
+    parts: how many programs serve the identity and each branch, by the names in PARTS.
     maxnreg: registers that a thread may have; with 128 threads of 128 registers a quarter of the warps fit. None: all.
     """
 
@@ -50,10 +59,15 @@ class Plan:
     layout: str
     geometry: Geometry
     constants: Mapping[str, int | bool]
-    programs: int
+    parts: Mapping[str, int]
     num_warps: int = THREADS // 32
     num_stages: int = 1
     maxnreg: int | None = 128
+
+    @property
+    def programs(self) -> int:
+        """All programs of the launch."""
+        return sum(self.parts.values())
 
     @property
     def options(self) -> dict[str, int | bool]:
@@ -101,9 +115,10 @@ def vector(length: int, itemsize: int) -> int:
     return min(length & -length, VECTOR_BYTES // itemsize)
 
 
-def divisor(number: int, most: int) -> int:
-    """The largest divisor of a number that is at most `most`."""
-    return max(d for d in range(1, most + 1) if number % d == 0)
+def window(height: int, most: int) -> int:
+    """Rows that a thread owns: a divisor of the height between half of `most` and `most`, else `most` or the height."""
+    divisors = [rows for rows in range((most + 1) // 2, most + 1) if height % rows == 0]
+    return max(divisors, default=min(height, most))
 
 
 def grouped(units: int, batch: int, threads: int = THREADS) -> int:
@@ -114,9 +129,65 @@ def grouped(units: int, batch: int, threads: int = THREADS) -> int:
 
 def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
     """Threads own small windows of one plane: see the docstring of `triton_nchw_forward`."""
-    raise NotImplementedError
+    g = geometry
+    v = vector(g.width, itemsize)
+    square, row = segment(g.width, LONGEST_SQUARE), segment(g.width, LONGEST_ROW)
+    tiles = {
+        "square": {"S": window(g.height, rows(g.width, square, 64)), "SEG": square, "V": v},
+        "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
+        "column": {"S": window(g.height, 7 if v == 8 else 14), "SEG": v, "V": v},
+    }
+    copy = min(COPY_VECTORS * THREADS * VECTOR_BYTES // itemsize, triton.next_power_of_2(max(g.identity * g.plane, 1)))
+    sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
+    constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
+    parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
+    for name, tile in tiles.items():
+        units = g.branch * triton.cdiv(g.height, tile["S"]) * triton.cdiv(g.width, tile["SEG"])
+        group = grouped(units, g.batch)
+        programs = triton.cdiv(group * units, THREADS)
+        parts[name] = triton.cdiv(g.batch, group) * programs
+        tile = {**tile, "GROUP": group, "PROGRAMS": programs}
+        constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
+    del constants["COLUMN_SEG"]
+    return Plan("forward", "nchw", geometry, constants, parts)
+
+
+def segment(width: int, longest: int) -> int:
+    """Columns that a thread owns: the whole row where it is short, else 8 or, where these don't divide it, 16."""
+    if width <= longest:
+        return width
+    return 8 if width % 8 == 0 else 16
+
+
+def rows(width: int, columns: int, most: int) -> int:
+    """Rows that a thread owns: about `most` elements, but few whole rows, so that a warp reads neighbouring ones."""
+    return max(1, min(2, 28 // width)) if columns == width else min(8, most // columns)
 
 
 Planner = Callable[[Geometry, int, int, int], Plan]
 # (layout, direction) -> planner(geometry, itemsize, batch_stride, arch)
 PLANNERS: dict[tuple[str, str], Planner] = {("nchw", "forward"): nchw_forward}
+
+
+# (kernel, signature, constants, grid, options): what triton.compile and a launch need
+Variant = tuple[Any, dict[str, str], dict[str, int | bool], tuple[int, ...], dict[str, int | bool]]
+TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
+def signature_of(kernel: Any, arguments: Sequence[torch.dtype | str]) -> dict[str, str]:
+    """The signature of a kernel: pointers to the given types, or words such as "i32"; then its constants."""
+    words = [f"*{TYPES[a]}" if isinstance(a, torch.dtype) else a for a in arguments]
+    names = list(inspect.signature(kernel.fn).parameters)
+    return dict(zip(names, words + ["constexpr"] * (len(names) - len(words)), strict=True))
+
+
+def variants_of(
+    kernel: Any, signature: dict[str, str], constants: Mapping[str, int | bool], plan: Plan
+) -> list[Variant]:
+    """The launch itself (PART -1) and each part that has programs, whose grid is the programs that serve it."""
+    whole: Variant = (kernel, signature, {**constants, "PART": -1}, (plan.programs,), plan.options)
+    return [whole] + [
+        (kernel, signature, {**constants, "PART": PARTS.index(part)}, (programs,), plan.options)
+        for part, programs in plan.parts.items()
+        if programs
+    ]

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
-from . import reference
+from . import reference, triton_nchw_forward
 from .launch import Plan, plan
 
 # layout -> forward(x, weights, biases, plan, out_dtype) -> y
-FORWARD: dict[str, Callable[..., Tensor]] = {}
+FORWARD: dict[str, Callable[..., Tensor]] = {"nchw": triton_nchw_forward.forward}
 # layout -> backward(x, grad_y, weights, plan) -> (grad_x, [grad_w] * 3, [grad_b] * 3)
 BACKWARD: dict[str, Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]] = {}
 
+INTERPRETED = not isinstance(triton_nchw_forward.forward_kernel, triton.JITFunction)
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 WEIGHT_NAMES = ("square", "row", "column")
 
@@ -98,7 +100,7 @@ def layout_of(x: Tensor) -> str:
 
 def runs_kernels(x: Tensor) -> bool:
     """Whether this tensor is for the Triton kernels: on a GPU, or anywhere when Triton interprets its kernels."""
-    return x.dtype in KERNEL_DTYPES and x.numel() > 0 and bool(FORWARD) and x.is_cuda
+    return x.dtype in KERNEL_DTYPES and x.numel() > 0 and (x.is_cuda or INTERPRETED)
 
 
 @functools.lru_cache(maxsize=4096)
