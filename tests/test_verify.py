@@ -319,7 +319,7 @@ def without_poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_changed_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_check_that_outputs_follow", lambda workload, state: None)
+    monkeypatch.setattr(verify, "_check_that_outputs_follow", lambda workload, state, expected: None)
 
 
 def without_calling_again(monkeypatch: pytest.MonkeyPatch) -> None:
