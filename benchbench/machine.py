@@ -12,15 +12,18 @@ from typing import Any
 
 from benchbench import nvml
 from benchbench.dispatch import conv_backends, kernel_names, refuse_label
+from benchbench.doctor import Finding, doctor
 from benchbench.monitor import Monitor
 from benchbench.switches import autocast, switches
 
 __all__ = [
+    "Finding",
     "Monitor",
     "autocast",
     "conv_backends",
     "describe",
     "difference",
+    "doctor",
     "gpu_uuid",
     "kernel_names",
     "refuse_label",
@@ -123,7 +126,7 @@ def _gpu(device: str) -> dict[str, Any]:
         "gpu_l2_bytes": getattr(properties, "L2_cache_size", None),
         "gpu_memory_bytes": getattr(properties, "total_memory", None),
         "mig": slice_name[1] if slice_name else ("off" if properties else None),
-        "driver": gpu.driver() if gpu else None,
+        "driver": nvml.driver() if properties else None,
         "power_limit_w": gpu.power_limit_w() if gpu else None,
         "default_power_limit_w": gpu.default_power_limit_w() if gpu else None,
         "ecc": gpu.ecc_enabled() if gpu else None,

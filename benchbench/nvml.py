@@ -25,19 +25,31 @@ THERMAL_OR_POWER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU, or one slice of it, as NVML knows it. nvml: the module pynvml, or what stands for it in a test."""
+    """One GPU, or one slice of it, as NVML knows it.
+
+    nvml: the module pynvml, or what stands for it in a test. whole: the GPU that a slice is part of, else the handle:
+    clocks, temperature and events belong to the whole; processes, power and energy are asked of the slice alone.
+    index: the number that nvidia-smi gives the whole GPU.
+    """
 
     nvml: Any
     handle: Any
+    whole: Any
+    index: int = 0
 
-    def ask(self, *getters: str, more: tuple[Any, ...] = ()) -> Any:
+    @property
+    def sliced(self) -> bool:
+        """Whether this is a MIG slice."""
+        return self.handle is not self.whole
+
+    def ask(self, *getters: str, more: tuple[Any, ...] = (), whole: bool = True) -> Any:
         """The answer of the first getter that exists and is supported, newer names first; None where none is."""
         for name in getters:
             getter = getattr(self.nvml, name, None)
             if getter is None:
                 continue
             try:
-                return getter(self.handle, *more)
+                return getter(self.whole if whole else self.handle, *more)
             except self.nvml.NVMLError:
                 continue
         return None
@@ -70,7 +82,7 @@ class Gpu:
 
     def power_w(self) -> float | None:
         """Present draw."""
-        return _divided(self.ask("nvmlDeviceGetPowerUsage"), 1000)
+        return _divided(self.ask("nvmlDeviceGetPowerUsage", whole=False), 1000)
 
     def power_limit_w(self) -> float | None:
         """The cap in force."""
@@ -82,7 +94,7 @@ class Gpu:
 
     def energy_j(self) -> float | None:
         """Joules drawn since the driver was loaded."""
-        return _divided(self.ask("nvmlDeviceGetTotalEnergyConsumption"), 1000)
+        return _divided(self.ask("nvmlDeviceGetTotalEnergyConsumption", whole=False), 1000)
 
     def event_reasons(self) -> tuple[str, ...] | None:
         """Why the clocks are what they are, now."""
@@ -101,6 +113,12 @@ class Gpu:
         answer = self.ask("nvmlDeviceGetEccMode")
         return None if answer is None else bool(answer[0])
 
+    def uncorrected_memory_errors(self) -> int | None:
+        """Since the driver was loaded."""
+        kind = self.constant("NVML_MEMORY_ERROR_TYPE_UNCORRECTED", 1)
+        answer = self.ask("nvmlDeviceGetTotalEccErrors", more=(kind, self.constant("NVML_VOLATILE_ECC", 0)))
+        return None if answer is None else int(answer)
+
     def persistence_enabled(self) -> bool | None:
         """Whether the driver stays loaded while nobody uses the GPU."""
         answer = self.ask("nvmlDeviceGetPersistenceMode")
@@ -113,7 +131,7 @@ class Gpu:
         those found is this one.
         """
         found = [
-            self.ask(f"nvmlDeviceGet{kind}RunningProcesses_v3", f"nvmlDeviceGet{kind}RunningProcesses")
+            self.ask(f"nvmlDeviceGet{kind}RunningProcesses_v3", f"nvmlDeviceGet{kind}RunningProcesses", whole=False)
             for kind in ("Compute", "Graphics")
         ]
         if all(processes is None for processes in found):
@@ -122,13 +140,6 @@ class Gpu:
         if os.getpid() in numbers:
             return len(numbers) - 1
         return max(0, len(numbers) - int(context))
-
-    def driver(self) -> str | None:
-        """The driver's version."""
-        try:
-            return _text(self.nvml.nvmlSystemGetDriverVersion())
-        except self.nvml.NVMLError:
-            return None
 
 
 def find(uuid: str | None) -> Gpu | None:
@@ -142,13 +153,36 @@ def find(uuid: str | None) -> Gpu | None:
     if nvml is None:
         return None
     wanted = _bare(uuid)
-    for handle in _handles(nvml):
-        for each in (handle, *_slices(nvml, handle)):
-            try:
-                if _bare(_text(nvml.nvmlDeviceGetUUID(each))) == wanted:
-                    return Gpu(nvml, each)
-            except nvml.NVMLError:
-                continue
+    for index, whole in enumerate(_handles(nvml)):
+        for each in (whole, *_slices(nvml, whole)):
+            gpu = Gpu(nvml, each, whole, index)
+            answer = gpu.ask("nvmlDeviceGetUUID", whole=False)
+            if answer is not None and _bare(_text(answer)) == wanted:
+                return gpu
+    return None
+
+
+def driver() -> str | None:
+    """The driver's version; None without NVML."""
+    nvml = started()
+    try:
+        return None if nvml is None else _text(nvml.nvmlSystemGetDriverVersion())
+    except nvml.NVMLError:
+        return None
+
+
+def driver_cuda() -> tuple[int, int] | None:
+    """The newest CUDA that the driver runs, as (major, minor)."""
+    nvml = started()
+    if nvml is None:
+        return None
+    for name in ("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion"):
+        try:
+            # 13020 is 13.2.
+            major, rest = divmod(int(getattr(nvml, name)()), 1000)
+            return major, rest // 10
+        except (AttributeError, nvml.NVMLError):
+            continue
     return None
 
 
@@ -168,7 +202,10 @@ def started() -> Any:
 def every_uuid() -> list[str]:
     """The UUIDs of all whole GPUs, in NVML's order; empty without NVML."""
     nvml = started()
-    return [] if nvml is None else [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in _handles(nvml)]
+    if nvml is None:
+        return []
+    answers = [Gpu(nvml, handle, handle).ask("nvmlDeviceGetUUID") for handle in _handles(nvml)]
+    return [_text(answer) for answer in answers if answer is not None]
 
 
 def _handles(nvml: Any) -> list[Any]:
