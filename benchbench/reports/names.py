@@ -38,11 +38,9 @@ FAMILIES = (
 # The fixed places of the families of the paper's figure 1; any other takes the next free one, in alphabetical order.
 _FIRST = ("ConvNeXt", "InceptionNeXt", "ResNet", "Swin", "DeiT", "RegNetY")
 OPERATIONS = {
-    "inception_dwconv": "Inception depthwise",
-    "depthwise": "depthwise",
+    "inception_dwconv": "Inception",
     "depthwise_conv": "depthwise",
-    "depthwise_partial": "partial depthwise",
-    "partial_depthwise": "partial depthwise",
+    "partial_depthwise_conv": "partial depthwise",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +42,10 @@ MEASURED = (
     "peak_memory_bytes",
     "energy_j",
     "joules_per_image",
+    "joules_low_per_image",
+    "joules_high_per_image",
+    "items",
+    "compile_s",
 )
 OTHER = (
     "key",
@@ -123,14 +126,16 @@ def one_precision(frame: pandas.DataFrame, wanted: str | None = None) -> tuple[p
     return frame[frame["precision"] == chosen], chosen, notes
 
 
-def better_layout(frame: pandas.DataFrame, by: Sequence[str] = ()) -> pandas.DataFrame:
-    """One row a point: of those that differ in nothing but the memory format the fastest, ``layouts`` naming all.
+def axes_of(frame: pandas.DataFrame) -> list[str]:
+    """The columns that tell points apart: every axis, those of a user's case included, and the arm of a comparison."""
+    return [str(name) for name in frame.columns if name not in (*OTHER, *MEASURED)]
 
-    ``by`` are further columns that tell points apart. Only measured rows take part.
-    """
+
+def better_layout(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a point: of those that differ in nothing but the memory format the fastest, ``layouts`` naming all."""
     if frame.empty:
         return frame.assign(layouts=[])
-    axes = [name for name in ("case", *AXES, *by) if name != "layout"]
+    axes = ["case", *(name for name in axes_of(frame) if name != "layout")]
     identity = frame[axes].map(lambda cell: str(value(cell))).agg(";".join, axis=1)
     frame = frame.assign(_identity=identity)
     layouts = frame.groupby("_identity")["layout"].agg(

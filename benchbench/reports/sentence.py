@@ -16,6 +16,14 @@ _MODES = {"train": "training", "infer": "inference", "forward_backward": "forwar
 _PAIR = (("inception_next_tiny", 11, "1/8"), ("convnext_tiny", 7, "1"))
 
 
+def closing(results: pandas.DataFrame) -> list[str]:
+    """The last lines of a table: what all its rows share, and the closing sentence; only those that say something."""
+    from benchbench.reports.table import caption
+
+    shared = caption(results)
+    return [line for line in (f"Everywhere: {shared}." if shared else "", closing_sentence(results)) if line]
+
+
 def closing_sentence(results: pandas.DataFrame) -> str:
     """The last line of a command: "inception_next_tiny is 1.20x (1.19-1.21) convnext_tiny in training at tf32, ...".
 
@@ -89,17 +97,8 @@ def _extremes(good: pandas.DataFrame) -> tuple[dict[Any, Any], dict[Any, Any]] |
 
 def _same(row: dict[Any, Any], *, backend: bool = True) -> tuple[Any, ...]:
     """What two points must share to be compared, as text that sorts."""
-    axes = (
-        "precision",
-        "batch",
-        "img_size",
-        "mode",
-        "compile",
-        "cache",
-        "optimizer",
-        *(("backend",) if backend else ()),
-    )
-    return tuple(str(rows.value(row[axis])) for axis in axes)
+    axes = ("precision", "batch", "img_size", "mode", "compile", "cache", "optimizer", "drop_path", "arm")
+    return tuple(str(rows.value(row.get(axis))) for axis in (*axes, *(("backend",) if backend else ())))
 
 
 def _order(row: dict[Any, Any]) -> tuple[Any, ...]:

@@ -73,7 +73,7 @@ def sheet(
             ncols=len(entries),
             borderpad=0,
             borderaxespad=0,
-            handlelength=1.7,
+            handlelength=2.3,
             columnspacing=1.3,
             handletextpad=0.5,
             labelcolor=chosen.ink,
@@ -140,7 +140,7 @@ def _legend_rows(handles: Sequence[Any], inches: float) -> list[list[Any]]:
     rows: list[list[Any]] = []
     used = inches
     for handle in handles:
-        needed = text_width(str(handle.get_label()), LABEL_SIZE) + 0.42
+        needed = text_width(str(handle.get_label()), LABEL_SIZE) + 0.5
         if used + needed > inches:
             rows.append([])
             used = 0.0

@@ -128,12 +128,14 @@ def operators() -> pandas.DataFrame:
                 for backend, pace in (("aten", 1.0), ("triton", 0.6)):
                     base = 4e-4 / 1.8**stage * cost * pace
                     rows.append(
-                        operator_row("depthwise", size, None, shape, base * (1 + size / 6), mode=mode, backend=backend)
+                        operator_row(
+                            "depthwise_conv", size, None, shape, base * (1 + size / 6), mode=mode, backend=backend
+                        )
                     )
                     for share, part in (("1/4", 0.5), ("1/8", 0.4)):
                         rows.append(
                             operator_row(
-                                "depthwise_partial",
+                                "partial_depthwise_conv",
                                 size,
                                 share,
                                 shape,
