@@ -11,8 +11,8 @@ def conv_backends(call: Callable[[], Any]) -> str:
     """Run ``call`` once and say which backend PyTorch selected for its convolutions, as in
 
     "forward CudaDepthwise2d x3, Cudnn x1; backward CudaDepthwise2d x3". Empty where it ran no convolution of PyTorch.
-    Asked of torch._C._select_conv_backend for each convolution as it is dispatched, with its own tensors. Inside a
-    compiled graph nothing is dispatched: run the eager call here and read `kernel_names` for the compiled one.
+    Asked of torch._C._select_conv_backend for each convolution as it is dispatched, with its own tensors. A compiled
+    call runs eagerly while it is watched: for what its graph runs, read `kernel_names`.
     """
     from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench import nvml
-from benchbench.dispatch import conv_backends, kernel_names, refuse_label
+from benchbench.dispatch import backends_in, conv_backends, kernel_names, refuse_label
 from benchbench.doctor import Finding, doctor
 from benchbench.monitor import Monitor
 from benchbench.switches import autocast, switches
@@ -20,6 +20,7 @@ __all__ = [
     "Finding",
     "Monitor",
     "autocast",
+    "backends_in",
     "conv_backends",
     "describe",
     "difference",

@@ -180,3 +180,68 @@ def test_a_label_is_refused_where_something_else_ran(
 ) -> None:
     refused = machine.refuse_label(backend, ran, kernels)
     assert (reason in refused) if reason else refused == ""
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def depthwise(dtype: Any, layout: Any, size: int = 3) -> Any:
+    x = torch.randn(8, 64, 28, 28, device="cuda", dtype=dtype).to(memory_format=layout)
+    weight = torch.randn(64, 1, size, size, device="cuda", dtype=dtype).to(memory_format=layout)
+    return lambda: torch.conv2d(x, weight, padding=size // 2, groups=64)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_gpu_is_described_from_pytorch_and_from_its_driver() -> None:
+    found = machine.describe("cuda:0")
+    asked = ("gpu", "gpu_uuid_hash", "gpu_sms", "gpu_l2_bytes", "gpu_memory_bytes", "driver", "cuda", "cudnn")
+    assert all(found[name] for name in asked)
+    assert found["max_sm_clock_hz"], "NVML did not find the GPU by its UUID"
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [3, 11])
+def test_what_pytorch_selects_is_what_the_profile_shows(dtype: Any, layout: Any, size: int) -> None:
+    call = depthwise(dtype, layout, size)
+    with machine.switches("fp32"):
+        call()
+        ran, kernels = machine.conv_backends(call), machine.kernel_names(call)
+    native = any("conv_depthwise2d" in kernel for kernel in kernels)
+    assert machine.backends_in(ran) == {"CudaDepthwise2d" if native else "Cudnn"}
+    assert machine.refuse_label("native" if native else "cudnn", ran, kernels) == ""
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_native_keeps_cudnn_out_where_pytorch_would_pick_it() -> None:
+    call = depthwise(torch.float16, torch.channels_last)
+    with machine.switches("fp16", "native"):
+        ran, kernels = machine.conv_backends(call), machine.kernel_names(call)
+    assert machine.refuse_label("native", ran, kernels) == ""
+    with machine.switches("fp16"):
+        assert machine.refuse_label("native", machine.conv_backends(call)) != ""
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_tf32_rounds_products_and_fp32_does_not() -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("TF32 begins with sm_80")
+    a = torch.randn(1024, 1024, device="cuda")
+    x, weight = torch.randn(8, 256, 14, 14, device="cuda"), torch.randn(256, 256, 1, 1, device="cuda")
+
+    def errors() -> tuple[float, float]:
+        matmul, exact = a @ a, a.double() @ a.double()
+        convolved, wanted = torch.conv2d(x, weight), torch.conv2d(x.double(), weight.double())
+        return float((matmul - exact).abs().max()), float((convolved - wanted).abs().max())
+
+    with machine.switches("fp32"):
+        exact_errors = errors()
+    with machine.switches("tf32"):
+        rounded_errors = errors()
+    # Ten bits of mantissa instead of 23: the errors are some thousand times larger.
+    assert all(rounded > 50 * exact for rounded, exact in zip(rounded_errors, exact_errors, strict=True))

@@ -110,3 +110,25 @@ def test_a_summary_keeps_the_range_and_the_reasons() -> None:
     assert seen["limited_share"] == pytest.approx(1 / 3)
     assert seen["throttled"]
     assert summary([])["throttled"] is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_at_work_has_a_clock_a_power_and_an_energy_that_agree() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    matrix = torch.randn(8192, 8192, device="cuda")
+    monitor = Monitor("cuda:0")
+    assert monitor.gpu is not None, "NVML did not find the GPU by its UUID"
+    monitor.start()
+    ends: list[float] = []
+    while not ends or ends[-1] - ends[0] < 3.0:
+        matrix @ matrix
+        torch.cuda.synchronize()
+        ends.append(time.perf_counter())
+    tags, seen = monitor.tagged(ends), monitor.stop()
+    assert len(tags) == len(ends)
+    assert seen["looks"] > 20
+    assert seen["sm_clock_hz"][1] > 1e8
+    if seen["energy_j"] is not None and seen["power_w"] is not None:
+        assert seen["energy_j"] == pytest.approx(seen["power_w"][1] * seen["seconds"], rel=0.3)

@@ -16,6 +16,7 @@ from benchbench import verify
 from benchbench.case import Workload
 from benchbench.poison import poisoned
 from benchbench.state import float64, tf32_rounded
+from benchbench.switches import switches
 from benchbench.verify import Verdict, check, recheck
 from benchbench.work import Work
 
@@ -485,3 +486,20 @@ def test_an_operator_in_c_that_writes_nothing_finds_nan_in_the_freed_blocks_of_a
 
     x, weight, grad_y = (t.detach().cuda() for t in vars(make(size=65)).values())
     assert "as if never written" in check(workload(call, shifted), State(x, weight, grad_y)).reason
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
+@pytest.mark.parametrize("backend", ["aten", "native"])
+def test_stock_is_right_on_a_gpu_at_a_shape_that_is_timed(backend: str, precision: str, layout: Any) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+    x, grad_y = (torch.randn(128, 96, 56, 56, device="cuda", dtype=dtype).to(memory_format=layout) for _ in range(2))
+    state = State(x.requires_grad_(), torch.randn(96, 1, K, K, device="cuda", dtype=dtype).requires_grad_(), grad_y)
+    counted = Work(0, 0, 3 * 2 * K * K * x.numel(), 128)
+    with switches(precision, backend):
+        verdict = check(Workload(lambda device: state, CALL, counted, PLAIN), state)
+        assert verdict.reason == ""
+        assert recheck(workload(), state, verdict).ok
