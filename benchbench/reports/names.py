@@ -60,7 +60,8 @@ def network(model: str, kernel_size: int | None = None, ratio: str | None = None
     bare, size, share = published.combination(model, kernel_size, ratio)
     _, own_size, own_share = published.combination(model)
     stock = published.paper_point(model)
-    text = stock.label if stock is not None else bare
+    # Two recipes of one network are two accuracies and one throughput: its name is the network's.
+    text = stock.label.removeprefix("RSB-") if stock is not None else bare
     if size is not None and (size != own_size or (sizes and bare.startswith("convnext"))):
         text += f"/k{size}"
     if share is not None and share != own_share:

@@ -46,8 +46,8 @@ def markdown(table: Sequence[Mapping[str, str]]) -> str:
     if not table:
         return ""
     names_ = list(table[0])
-    lines = ["| " + " | ".join(_escaped(name) for name in names_) + " |", "|" + " --- |" * len(names_)]
-    lines += ["| " + " | ".join(_escaped(str(row.get(name, ""))) for name in names_) + " |" for row in table]
+    lines = ["| " + " | ".join(escaped(name) for name in names_) + " |", "|" + " --- |" * len(names_)]
+    lines += ["| " + " | ".join(escaped(str(row.get(name, ""))) for name in names_) + " |" for row in table]
     return "\n".join(lines) + "\n"
 
 
@@ -114,6 +114,7 @@ def _setting(cell: Any) -> str:
     return units.MISSING if found is None else str(found)
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
     text = " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|")
     return text.replace("<", "&lt;").replace("`", "\\`")
