@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import linecache
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import sass, ttir
+from benchbench.access import sass, trips, ttir
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 SHARED_PER_SM = {"sm_80": 164, "sm_86": 100, "sm_89": 100, "sm_90": 228, "sm_100": 228, "sm_103": 228, "sm_120": 100}
@@ -114,6 +115,21 @@ def machine_code(
     return sass.parse(_disassembled(made.asm["cubin"])[0])
 
 
+def with_source(listing: sass.Listing) -> list[str]:
+    """The instructions as text, each run of them under the source line that it is from, labels kept."""
+    labels: dict[int, list[str]] = {}
+    for name, index in listing.labels.items():
+        labels.setdefault(index, []).append(name)
+    text, place = [], ("", 0)
+    for index, one in enumerate(listing.instructions):
+        text += [f"{name}:" for name in labels.get(index, ()) if name.startswith(".L")]
+        if (one.file, one.line) != place:
+            place = (one.file, one.line)
+            text.append(f"// {os.path.basename(one.file)}:{one.line}  {linecache.getline(one.file, one.line).strip()}")
+        text.append(f"    {one.predicate:6}{one.opcode} {', '.join(one.operands)}".rstrip())
+    return text
+
+
 def capability(arch: str) -> int:
     """90 for sm_90. Raises ValueError for what this file has no occupancy limits of."""
     if arch not in SHARED_PER_SM:
@@ -199,8 +215,8 @@ def _resources(name: str, arch: str, made: Any) -> Resources:
     listing = sass.parse(text)
     reason = ""
     try:
-        listing = sass.with_trip_counts(listing)
-    except sass.TripCountError as error:
+        listing = trips.with_trip_counts(listing)
+    except trips.TripCountError as error:
         reason = str(error)
     code = listing.instructions
     registers, stack = (_number_after(usage, word) for word in ("REG:", "STACK:"))
@@ -307,7 +323,7 @@ def cache_folder(cache: Path | None, name: str) -> Path:
 @functools.cache
 def _analysis_hash() -> str:
     here = Path(__file__).parent
-    sources = b"".join((here / name).read_bytes() for name in ("compiled.py", "sass.py", "ttir.py"))
+    sources = b"".join((here / name).read_bytes() for name in ("compiled.py", "sass.py", "trips.py", "ttir.py"))
     return hashlib.sha256(sources).hexdigest()
 
 

@@ -131,8 +131,10 @@ def traffic_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
 def _traffic_row_apart(spec: Spec) -> Row:
     import triton
 
-    sources = [shipped.source_hash(spec.op), Path(traced.__file__).read_text(), Path(__file__).read_text()]
-    name = hashlib.sha256(json.dumps([asdict(spec), triton.__version__, *sources]).encode()).hexdigest()
+    here = [Path(__file__).with_name(name).read_text() for name in ("rows.py", "shipped.py", "traced.py", "traffic.py")]
+    name = hashlib.sha256(
+        json.dumps([asdict(spec), triton.__version__, shipped.source_hash(spec.op), *here]).encode()
+    ).hexdigest()
     kept = compiled.cache_folder(None, "traffic") / f"{name}.json"
     if not kept.exists():
         compiled.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))

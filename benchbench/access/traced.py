@@ -13,112 +13,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-SECTOR_BYTES = 32
+from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic
+
 THREADS_A_REQUEST = 32
 WIDEST_VECTOR_BYTES = 16
 MOST_OUT_OF_BOUNDS = 100
-Addresses = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One load, store or atomic of the source: what all of its executions asked for. Requests are modelled."""
-
-    kernel: str
-    kind: str  # load, store or atomic
-    file: str
-    line: int
-    tensor: str
-    executions: int
-    requested_bytes: int
-    requests: int
-    sectors: int
-    narrowest_vector_bytes: int
-
-    @property
-    def sectors_per_request(self) -> float:
-        """Mean 32-byte sectors of a warp-sized request; 4 for 32 neighbouring floats, 32 for a scattered one."""
-        return self.sectors / self.requests if self.requests else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TensorTraffic:
-    """What one launch asks of one tensor. counts: how often each element was touched, by its place in the storage."""
-
-    launch: int
-    kernel: str
-    kind: str
-    tensor: str
-    requested_bytes: int
-    unique_bytes: int
-    program_sector_bytes: int
-    shape: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
-    counts: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class OutOfBounds:
-    """An access outside every tensor that was given to the kernel; the lane was masked off, so that the run went on."""
-
-    kernel: str
-    kind: str
-    file: str
-    line: int
-    program: tuple[int, int, int]
-    address: int
-    nearest: str
-
-    def __str__(self) -> str:
-        where = f"{os.path.basename(self.file)}:{self.line}"
-        return f"{self.kernel}, {where}: program {self.program} {self.kind}s address {self.address:#x}, {self.nearest}"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One execution of a site: the sectors it touches, in order, for the modelled cache."""
-
-    launch: int
-    program: int
-    kind: str
-    sectors: Addresses
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """All that a call asked of memory. Bytes are exact; requests and sectors per request are modelled."""
-
-    launches: tuple[tuple[str, int], ...]
-    sites: tuple[Site, ...]
-    tensors: tuple[TensorTraffic, ...]
-    out_of_bounds: tuple[OutOfBounds, ...]
-    steps: tuple[Step, ...] = field(default=(), repr=False)
-
-    def requested_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
-        """Unmasked bytes of the loads, stores or atomics; of these tensors only, where some are named."""
-        return sum(t.requested_bytes for t in self._of(kind, tensors))
-
-    def unique_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
-        """Bytes touched at least once, counted once a launch, kind and tensor."""
-        return sum(t.unique_bytes for t in self._of(kind, tensors))
-
-    def program_sector_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
-        """Sum over programs of 32 bytes a distinct sector: what reaches the L2 if a program's own reuse is free."""
-        return sum(t.program_sector_bytes for t in self._of(kind, tensors))
-
-    def amplification(self, kind: str = "", tensors: tuple[str, ...] = ()) -> float:
-        """Requested over unique bytes: 1 where nothing is asked for twice."""
-        unique = self.unique_bytes(kind, tensors)
-        return self.requested_bytes(kind, tensors) / unique if unique else 0.0
-
-    def _of(self, kind: str, tensors: tuple[str, ...]) -> list[TensorTraffic]:
-        return [t for t in self.tensors if kind in ("", t.kind) and (not tensors or t.tensor in tensors)]
 
 
 def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool = False) -> Traffic:
@@ -129,7 +34,13 @@ def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool =
     """
     recorder = Recorder(limit_s=limit_s, keep_steps=keep_steps)
     with recorder.listening():
-        call()
+        try:
+            call()
+        except Exception:
+            # The interpreter wraps what is raised while a program runs; the refusal itself is what the caller wants.
+            if recorder.refusal is not None:
+                raise recorder.refusal from None
+            raise
     if not recorder.launches:
         raise ValueError(
             "no kernel ran in the interpreter: set TRITON_INTERPRET=1 before the kernel's module is imported, "
@@ -164,6 +75,7 @@ class Recorder:
         self.launches: list[tuple[str, int]] = []
         self.steps: list[Step] = []
         self.out_of_bounds: list[OutOfBounds] = []
+        self.refusal: ValueError | None = None
         self._sites: dict[tuple[str, str, str, int, str], list[int]] = {}
         self._tensors: list[TensorTraffic] = []
         self._begin("", ())
@@ -209,7 +121,7 @@ class Recorder:
             return original(builder, pointers, *rest)
 
         def set_grid_dim(builder: Any, *dimensions: int) -> None:
-            self._programs = int(np.prod(dimensions))
+            self._grid, self._programs = (dimensions[0], dimensions[1], dimensions[2]), int(np.prod(dimensions))
             self._started = time.perf_counter()
             original(builder, *dimensions)
 
@@ -244,7 +156,8 @@ class Recorder:
 
     def _begin(self, kernel: str, tensors: tuple[_Tensor, ...]) -> None:
         self._kernel, self._arguments = kernel, tensors
-        self._programs, self._program, self._index = 1, (0, 0, 0), -1
+        self._grid = (1, 1, 1)
+        self._programs, self._program, self._seen = 1, (0, 0, 0), -1
         self._started = time.perf_counter()
         self._touched: dict[tuple[str, str, int], tuple[_Tensor, npt.NDArray[np.int64]]] = {}
         self._requested: dict[tuple[str, str], int] = {}
@@ -254,15 +167,16 @@ class Recorder:
     def _next_program(self, program: tuple[int, int, int]) -> None:
         self._flush_program()
         self._program = program
-        self._index += 1
+        self._seen += 1
         spent = time.perf_counter() - self._started
-        expected = spent / max(self._index, 1) * self._programs
-        if self._index >= 3 and spent > min(2.0, self.limit_s / 10) and expected > self.limit_s:
-            raise ValueError(
+        expected = spent / max(self._seen, 1) * self._programs
+        if self._seen >= 3 and spent > min(2.0, self.limit_s / 10) and expected > self.limit_s:
+            self.refusal = ValueError(
                 f"{self._kernel}: {self._programs} programs would take about {expected:.0f} s to trace, more than "
                 f"{self.limit_s:.0f} s: shrink the batch or the planes so that the grid gets "
                 f"{expected / self.limit_s:.0f} times smaller"
             )
+            raise self.refusal
 
     def _flush_program(self) -> None:
         for key, pieces in self._of_program.items():
@@ -363,7 +277,10 @@ class Recorder:
         self._of_program.setdefault((kind, name), []).append(touched)
         if self.keep_steps:
             distinct = touched[np.sort(np.unique(touched, return_index=True)[1])]
-            self.steps.append(Step(len(self.launches), self._index, kind, distinct))
+            # The hardware launches along x first; the interpreter runs along z first.
+            x, y, z = self._program
+            number = x + self._grid[0] * (y + self._grid[1] * z)
+            self.steps.append(Step(len(self.launches), number, kind, distinct))
 
 
 def vector_elements(lanes: Addresses, active: npt.NDArray[np.bool_], size: int) -> int:

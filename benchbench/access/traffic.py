@@ -1,0 +1,129 @@
+"""What a call asked of memory: by load and store instruction, by tensor, in order, and out of bounds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+SECTOR_BYTES = 32
+Addresses = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One load, store or atomic of the source: what all of its executions asked for. Requests are modelled."""
+
+    kernel: str
+    kind: str  # load, store or atomic
+    file: str
+    line: int
+    tensor: str
+    executions: int
+    requested_bytes: int
+    requests: int
+    sectors: int
+    narrowest_vector_bytes: int
+
+    @property
+    def sectors_per_request(self) -> float:
+        """Mean 32-byte sectors of a warp-sized request; 4 for 32 neighbouring floats, 32 for a scattered one."""
+        return self.sectors / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorTraffic:
+    """What one launch asks of one tensor. counts: how often each element was touched, by its place in the storage."""
+
+    launch: int
+    kernel: str
+    kind: str
+    tensor: str
+    requested_bytes: int
+    unique_bytes: int
+    program_sector_bytes: int
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    counts: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfBounds:
+    """An access outside every tensor that was given to the kernel; the lane was masked off, so that the run went on."""
+
+    kernel: str
+    kind: str
+    file: str
+    line: int
+    program: tuple[int, int, int]
+    address: int
+    nearest: str
+
+    def __str__(self) -> str:
+        where = f"{os.path.basename(self.file)}:{self.line}"
+        return f"{self.kernel}, {where}: program {self.program} {self.kind}s address {self.address:#x}, {self.nearest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One execution of a site: the sectors it touches, in order, for the modelled cache."""
+
+    launch: int
+    program: int
+    kind: str
+    sectors: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """All that a call asked of memory. Bytes are exact; requests and sectors per request are modelled."""
+
+    launches: tuple[tuple[str, int], ...]
+    sites: tuple[Site, ...]
+    tensors: tuple[TensorTraffic, ...]
+    out_of_bounds: tuple[OutOfBounds, ...]
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+
+    def requested_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Unmasked bytes of the loads, stores or atomics; of these tensors only, where some are named."""
+        return sum(t.requested_bytes for t in self._of(kind, tensors))
+
+    def unique_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Bytes touched at least once, counted once a launch, kind and tensor."""
+        return sum(t.unique_bytes for t in self._of(kind, tensors))
+
+    def program_sector_bytes(self, kind: str = "", tensors: tuple[str, ...] = ()) -> int:
+        """Sum over programs of 32 bytes a distinct sector: what reaches the L2 if a program's own reuse is free."""
+        return sum(t.program_sector_bytes for t in self._of(kind, tensors))
+
+    def amplification(self, kind: str = "", tensors: tuple[str, ...] = ()) -> float:
+        """Requested over unique bytes: 1 where nothing is asked for twice."""
+        unique = self.unique_bytes(kind, tensors)
+        return self.requested_bytes(kind, tensors) / unique if unique else 0.0
+
+    def _of(self, kind: str, tensors: tuple[str, ...]) -> list[TensorTraffic]:
+        return [t for t in self.tensors if kind in ("", t.kind) and (not tensors or t.tensor in tensors)]
+
+
+def heat_map(tensor: TensorTraffic) -> list[list[float]]:
+    """How often each element is touched: rows x columns of the last two dimensions, the mean over the others.
+
+    A vector is drawn as rows of 32 elements. Empty where the tensor's own shape is not known.
+    """
+    if tensor.counts is None or not tensor.shape:
+        return []
+    # Where a view begins inside its storage is not known here, so only tensors that fill their storage are drawn.
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    if extent != tensor.counts.size:
+        return []
+    step = tensor.counts.itemsize
+    strides = tuple(stride * step for stride in tensor.strides)
+    view = np.lib.stride_tricks.as_strided(tensor.counts, tensor.shape, strides).astype(float)
+    if view.ndim < 2:
+        whole = np.zeros(-(-view.size // 32) * 32)
+        whole[: view.size] = view
+        view = whole.reshape(-1, 32)
+    rows: list[list[float]] = view.reshape(-1, *view.shape[-2:]).mean(axis=0).tolist()
+    return rows
