@@ -6,6 +6,7 @@ as in the authors' benchmark.py (sail-sg/inceptionnext, after timm 0.6.11). Ther
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchbench.models import checks
 from benchbench.models.build import ImageSizeError
 
 AUTOCAST = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}
@@ -54,6 +56,9 @@ class Step:
         classes, *places = self._outputs_of_one()[1:]
         self.labels = torch.randint(0, classes, (batch, *places), generator=generator).to(device)
         self.loss: Tensor | None = None
+        # What the checks keep between the call before timing and the one after it.
+        self.checked = False
+        self.logits: tuple[Tensor, Tensor] | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.model.train(mode == "train")
         if mode == "train":
@@ -94,6 +99,10 @@ class Step:
     def autocast(self) -> AbstractContextManager[Any]:
         """Autocast to the step's type; nothing where its precision is not a mixed one."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(self.kind, dtype=self.autocast_dtype)
+
+    def verification_pairs(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        """What the verifier compares: (name, out, plain, exact), see benchbench.models.checks."""
+        return checks.comparisons(self)
 
     def _outputs_of_one(self) -> torch.Size:
         """The shape of the outputs for one image: 1 x classes, or 1 x classes x H x W."""

@@ -40,14 +40,36 @@ def test_the_definition_is_the_convolution(size: tuple[int, int], options: dict[
     torch.testing.assert_close(DepthwiseByDefinition(conv)(x), conv(x), rtol=1e-12, atol=1e-12)
 
 
-def test_a_wrong_weight_shows_between_the_definition_and_the_convolution() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=4))
-    defined = by_definition(net)
-    x = torch.randn(1, 3, 6, 6)
+def test_the_definition_has_the_parameters_of_the_network_and_buffers_of_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1, groups=4))
+    defined, wide = by_definition(net), by_definition(net, torch.float64)
+    x = torch.randn(2, 3, 6, 6)
     torch.testing.assert_close(defined(x), net(x))
-    with torch.no_grad():
-        net[1].weight[2, 0, 0, 1] += 1
-    assert not torch.allclose(defined(x), net(x), atol=1e-3)
+    assert all(a is b for a, b in zip(defined.parameters(), net.parameters(), strict=True))
+    assert {p.dtype for p in wide.parameters()} == {torch.float64}
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    before = net[1].running_mean.clone()
+    defined(x)
+    assert torch.equal(net[1].running_mean, before)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_gradients_of_the_definition_are_those_of_autograd(stride: int) -> None:
+    conv = nn.Conv2d(3, 3, (3, 5), stride=stride, padding=(1, 2), groups=3, dtype=torch.float64)
+    x = torch.randn(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(DepthwiseByDefinition(conv), x)
+    grads = [torch.autograd.grad(m(x).square().sum(), m.parameters()) for m in (conv, DepthwiseByDefinition(conv))]
+    for expected, actual in zip(*grads, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_are_added_in_at_most_so_many_steps_and_miss_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchbench.models.mixers.MOST_STEPS", 7)
+    conv = nn.Conv2d(2, 2, 3, padding=1, groups=2)
+    x = torch.randn(3, 2, 5, 4)
+    grads = [torch.autograd.grad(m(x).square().sum(), m.parameters()) for m in (conv, DepthwiseByDefinition(conv))]
+    for expected, actual in zip(*grads, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 def test_only_depthwise_convolutions_are_replaced() -> None:

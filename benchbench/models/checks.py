@@ -1,0 +1,190 @@
+"""Is a network computed right? Its mixers one by one at the timed shapes, and the whole on two images, in float64.
+
+The definition of a network is the network with its depthwise convolutions as pads, shifts, products and sums; the rest
+is PyTorch's. Each comparison is (name, out, plain, exact): what is timed, the definition in the point's precision, and
+the definition in float64, from which the verifier computes how far rounding may take ``out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchbench.models.mixers import by_definition, is_depthwise
+
+if TYPE_CHECKING:
+    from benchbench.models.step import Step
+
+Comparison = tuple[str, Tensor, Tensor, Tensor]
+IMAGES = 2
+LARGE = 1 << 17
+
+
+def comparisons(step: Step) -> Iterator[Comparison]:
+    """Every distinct mixer, with its gradients where the step trains, then the network from end to end.
+
+    When asked again, after timing, training is compared mixer by mixer alone: the network has learned meanwhile.
+    """
+    yield from mixers(step)
+    if step.optimizer is None:
+        yield whole_inference(step)
+    elif not step.checked:
+        yield whole_training(step)
+    step.checked = True
+
+
+def mixers(step: Step) -> Iterator[Comparison]:
+    """One mixer of each class and shape, on the input that it has in the timed network."""
+    for path, mixer, x in _distinct_mixers(step):
+        plain, exact = by_definition(mixer), by_definition(mixer, torch.float64)
+        grad = torch.randn_like(x) if step.optimizer is not None else None
+        results = [
+            _applied(mixer, x, grad, step.autocast()),
+            _applied(plain, x, grad, step.autocast()),
+            _applied(exact, x.double(), None if grad is None else grad.double(), step.autocast()),
+        ]
+        for name in results[0]:
+            out, defined, truth = (result[name] for result in results)
+            yield f"{path} {name}", out, defined, truth
+
+
+def whole_inference(step: Step) -> Comparison:
+    """The logits of the first images."""
+    images = step.images[:IMAGES]
+    shown = _repeated(images, step)
+    with torch.inference_mode():
+        with step.autocast():
+            out = step.launched(shown)[:IMAGES]
+        if step.logits is None:
+            with step.autocast():
+                plain = by_definition(step.model)(shown)[:IMAGES]
+            step.logits = plain, by_definition(step.model, torch.float64)(images.double())
+    return "logits", out, *step.logits
+
+
+def whole_training(step: Step) -> Comparison:
+    """The loss of the first images and all gradients, in one vector.
+
+    In a vector, because some gradients are nothing but rounding (a bias before batch normalisation has none), and a
+    single number is right or wrong by luck in units of another's rounding.
+    """
+    images, labels = step.images[:IMAGES], step.labels[:IMAGES]
+    shown, shown_labels = _repeated(images, step), _repeated(labels, step)
+    with _state_kept(step.model):
+        out = _gradients(step.launched, step.model, shown, shown_labels, step.autocast())
+        defined = by_definition(step.model)
+        plain = _gradients(defined, defined, shown, shown_labels, step.autocast())
+        true = by_definition(step.model, torch.float64)
+        exact = _gradients(true, true, images.double(), labels, torch.autocast(step.kind, enabled=False))
+    return "loss and gradients", _joined(out), _joined(plain), _joined(exact)
+
+
+def _distinct_mixers(step: Step) -> list[tuple[str, nn.Module, Tensor]]:
+    """(path, mixer, its input at the timed shapes), the first of each class, input shape and parameter shapes."""
+    found: dict[Any, tuple[str, nn.Module, Tensor]] = {}
+
+    def keep(path: str, mixer: nn.Module) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            shapes = tuple(p.shape for p in mixer.parameters())
+            found.setdefault((type(mixer), inputs[0].shape, shapes), (path, mixer, inputs[0]))
+
+        return mixer.register_forward_pre_hook(hook)
+
+    handles = [keep(path, mixer) for path, mixer in outermost_mixers(step.model)]
+    training = step.model.training
+    step.model.eval()
+    try:
+        if handles:
+            with torch.no_grad(), step.autocast():
+                step.model(step.images)
+    finally:
+        step.model.train(training)
+        for handle in handles:
+            handle.remove()
+    return list(found.values())
+
+
+def outermost_mixers(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The largest modules all of whose parameters belong to depthwise convolutions."""
+    holders = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
+    if holders and all(is_depthwise(m) for m in holders):
+        yield path, model
+        return
+    for name, child in model.named_children():
+        yield from outermost_mixers(child, f"{path}.{name}" if path else name)
+
+
+def _applied(
+    mixer: nn.Module, x: Tensor, grad: Tensor | None, autocast: AbstractContextManager[Any]
+) -> dict[str, Tensor]:
+    if grad is None:
+        with torch.inference_mode(), autocast:
+            return {"output": mixer(x)}
+    x = x.detach().requires_grad_()
+    with autocast:
+        output = mixer(x)
+    names = [name for name, _ in mixer.named_parameters()]
+    grads = torch.autograd.grad(output, [x, *mixer.parameters()], grad.to(output.dtype))
+    return {"output": output.detach(), "grad x": grads[0]} | {
+        f"grad {name}": value for name, value in zip(names, grads[1:], strict=True)
+    }
+
+
+def _repeated(tensor: Tensor, step: Step) -> Tensor:
+    """The first images, over again up to the timed batch where the network is compiled for that batch.
+
+    Logits, means over the batch and batch statistics of the repeated images are those of the images.
+    """
+    times = len(step.images) // len(tensor)
+    if step.launched is step.model or times * len(tensor) != len(step.images):
+        return tensor
+    whole = tensor.repeat(times, *(1 for _ in tensor.shape[1:]))
+    channels_last = tensor.ndim == 4 and not tensor.is_contiguous()
+    return whole.contiguous(memory_format=torch.channels_last) if channels_last else whole
+
+
+def _gradients(
+    launched: Any, model: nn.Module, images: Tensor, labels: Tensor, autocast: AbstractContextManager[Any]
+) -> list[Tensor]:
+    """The loss and its gradient by every parameter that it depends on."""
+    with autocast:
+        loss = functional.cross_entropy(launched(images), labels)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [loss.detach(), *(_rows(grad) for grad in grads if grad is not None)]
+
+
+def _rows(grad: Tensor) -> Tensor:
+    """A gradient as it is; of a large one its rows added up, of the size of one value, which a wrong value changes."""
+    if grad.numel() <= LARGE:
+        return grad
+    rows = grad.flatten(1)
+    added: Tensor = rows.sum(1, dtype=torch.float64) / rows.shape[1] ** 0.5
+    return added.to(grad.dtype)
+
+
+def _joined(grads: list[Tensor]) -> Tensor:
+    return torch.cat([grad.flatten() for grad in grads])
+
+
+@contextmanager
+def _state_kept(model: nn.Module) -> Iterator[None]:
+    """Put batch statistics back afterwards, and meanwhile drop no path: chance would differ between the three."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    dropping = [m for m in model.modules() if isinstance(getattr(m, "drop_prob", None), float)]
+    rates = [m.drop_prob for m in dropping]
+    for module in dropping:
+        setattr(module, "drop_prob", 0.0)  # noqa: B010 (mypy takes attributes of modules for tensors)
+    try:
+        yield
+    finally:
+        for module, rate in zip(dropping, rates, strict=True):
+            setattr(module, "drop_prob", rate)  # noqa: B010
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(before[name])
