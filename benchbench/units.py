@@ -63,13 +63,14 @@ def ratio_text(ratio: float | None, low: float | None = None, high: float | None
     return _with_interval(ratio, low, high, decimals, "x")
 
 
-def change_text(ratio: float | None) -> str:
-    """A ratio as a change in per cent: 1.567 -> "+57 %", 0.964 -> "-3.6 %"."""
+def change_text(ratio: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A ratio as a change in per cent: 1.567 -> "+57 %", 0.964 -> "-3.6 %"; with bounds "+57 % (+56 to +58)"."""
     if ratio is None or is_missing(ratio):
         return MISSING
-    change = 100 * (ratio - 1)
-    decimals = 0 if abs(change) >= 9.95 else 1
-    return f"{change:+.{decimals}f} %"
+    changes = [100 * (bound - 1) for bound in (ratio, low, high) if bound is not None and not is_missing(bound)]
+    decimals = 0 if abs(changes[0]) >= 9.95 else 1
+    texts = [f"{change:+.{decimals}f}" for change in changes]
+    return f"{texts[0]} %" + (f" ({texts[1]} to {texts[2]})" if len(texts) == 3 else "")
 
 
 def share_text(share: float | None, low: float | None = None, high: float | None = None) -> str:

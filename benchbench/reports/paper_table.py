@@ -1,0 +1,239 @@
+"""The paper's table N with what was counted and measured here beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchbench import units
+from benchbench.published.entries import Entry, entries, identity
+from benchbench.reports import rows
+from benchbench.reports.ratios import speed_ratio
+
+if TYPE_CHECKING:
+    import pandas
+
+# Differences whose reason the note of the paper's row does not give.
+_UNEXPLAINED = "no reason known"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What became of building one row's network in this call: its counts, or why it did not build."""
+
+    builds: bool
+    params: int | None = None
+    macs: int | None = None
+    note: str = ""
+
+
+def paper_rows(
+    number: int,
+    results: pandas.DataFrame | None = None,
+    built: Mapping[Entry, Build] | None = None,
+    *,
+    precision: str | None = None,
+) -> list[dict[str, Any]]:
+    """One flat object a row of table ``number``, numbers in SI units, None for what is not printed, built or measured.
+
+    results: the frame of ``stats.results`` of any runs; the points at one precision (tf32 where it was measured), stock
+    and in eager mode, in their better layout, at batch 128 or else the largest batch. built: by row, as
+    ``published.entries.entries(number)`` lists them. Ratios are to the row's baseline, which is named. Raises
+    ValueError for a table that does not exist or a precision that was not measured.
+    """
+    found = entries(number)
+    measured = {mode: _measured(results, mode, precision) for mode in ("train", "infer")}
+    outcome = built or {}
+    return [_row(entry, measured, outcome.get(entry), _baseline(found, entry)) for entry in found]
+
+
+def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every count that differs from the printed digits, with the reason; then what did not build, was measured at other
+    conditions than the paper's, and what the source warns of."""
+    notes = []
+    for row in table:
+        for what, unit in (("params_m", "M"), ("macs_g", "G")):
+            counted, shown = row[what], row[f"printed_{what}"]
+            if counted is not None and shown and not _agrees(counted, shown):
+                reason = row["note"] or _UNEXPLAINED
+                name = "parameters" if what == "params_m" else "MACs"
+                notes.append(
+                    f"{_title(row)}: {_digits(counted, shown)} {unit} {name} counted, {shown} printed: {reason}."
+                )
+        if row["builds"] is False:
+            notes.append(f"{_title(row)} does not build: {row['build_note'] or 'no reason recorded'}.")
+    conditions = sorted({row["measured_at"] for row in table if row["measured_at"]})
+    if conditions:
+        notes.append(f"Measured here: {'; '.join(conditions)}. The paper: {', '.join(_machines(table))}.")
+    failed = [
+        f"{_title(row)} ({mode}: {row[f'{mode}_status']})"
+        for row in table
+        for mode in ("train", "infer")
+        if _bad(row, mode)
+    ]
+    if failed:
+        notes.append(f"Not measured: {', '.join(failed)}.")
+    return notes
+
+
+def text_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The same for people: ours beside the paper's, each throughput with its interval and its ratio to the baseline.
+
+    A column that no row fills is left out.
+    """
+    said = [_said(row) for row in table]
+    filled = [name for name in (said[0] if said else ()) if any(row[name] != units.MISSING for row in said)]
+    return [{name: row[name] for name in filled} for row in said]
+
+
+def _row(
+    entry: Entry,
+    measured: Mapping[str, Mapping[tuple[Any, ...], dict[Any, Any]]],
+    built: Build | None,
+    baseline: Entry,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "model": entry.label,
+        "network": entry.network,
+        "kernel_size": entry.kernel_size,
+        "ratio": entry.ratio,
+        "img_size": entry.img_size,
+        "params_m": None if built is None or built.params is None else built.params / 1e6,
+        "macs_g": None if built is None or built.macs is None else built.macs / 1e9,
+        "paper_params_m": float(entry.params_m) if entry.params_m else None,
+        "paper_macs_g": float(entry.macs_g) if entry.macs_g else None,
+    }
+    for mode in ("train", "infer"):
+        row |= _speed(entry, baseline, mode, measured[mode])
+    at = next((_conditions(m[_key(entry)]) for m in measured.values() if _good(m.get(_key(entry)))), "")
+    return row | {
+        "baseline": baseline.label,
+        "top1_pct": entry.top1_pct,
+        "miou_pct": entry.miou_pct,
+        "builds": None if built is None else built.builds,
+        "build_note": "" if built is None else built.note,
+        "note": entry.note,
+        "paper_machine": entry.machine,
+        "measured_at": at,
+        "printed_params_m": entry.params_m,
+        "printed_macs_g": entry.macs_g,
+    }
+
+
+def _speed(
+    entry: Entry, baseline: Entry, mode: str, measured: Mapping[tuple[Any, ...], dict[Any, Any]]
+) -> dict[str, Any]:
+    ours, theirs = measured.get(_key(entry)), measured.get(_key(baseline))
+    paper, paper_base = getattr(entry, f"{mode}_img_per_s"), getattr(baseline, f"{mode}_img_per_s")
+    good = _good(ours)
+    compared = speed_ratio(ours, theirs) if ours and theirs and good and _good(theirs) else None
+    return {
+        f"{mode}_img_per_s": rows.value(ours["throughput_img_per_s"]) if ours and good else None,
+        f"{mode}_low_img_per_s": rows.value(ours["throughput_low_img_per_s"]) if ours and good else None,
+        f"{mode}_high_img_per_s": rows.value(ours["throughput_high_img_per_s"]) if ours and good else None,
+        f"{mode}_ratio": compared.value if compared else None,
+        f"{mode}_low_ratio": compared.low if compared else None,
+        f"{mode}_high_ratio": compared.high if compared else None,
+        f"paper_{mode}_img_per_s": paper,
+        f"paper_{mode}_ratio": paper / paper_base if paper and paper_base else None,
+        f"{mode}_layout": rows.value(ours["layout"]) if ours and good else None,
+        f"{mode}_status": None if ours is None else str(ours["status"]),
+    }
+
+
+def _measured(
+    results: pandas.DataFrame | None, mode: str, precision: str | None
+) -> dict[tuple[Any, ...], dict[Any, Any]]:
+    """The row of each network, kernel size, ratio and resolution; a failed one where none is right."""
+    if results is None:
+        return {}
+    frame = rows.networks(rows.tidy(results))
+    frame, _, _ = rows.one_precision(frame[frame["mode"] == mode], precision) if len(frame) else (frame, "", [])
+    good = rows.better_layout(rows.measured(frame))
+    found: dict[tuple[Any, ...], dict[Any, Any]] = {}
+    ranked = sorted([*good.to_dict("records"), *frame[frame["status"] != "ok"].to_dict("records")], key=_preference)
+    for row in ranked:
+        if rows.value(row["backend"]) in (None, "aten") and rows.value(row["compile"]) in (None, "eager"):
+            found.setdefault(_row_key(row), row)
+    return found
+
+
+def _preference(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """What is right before what failed, batch 128 before larger before smaller, the models' own drop path first."""
+    batch = rows.whole(row["batch"]) or 0
+    return row["status"] != "ok", batch != 128, -batch, str(row.get("drop_path")) != "own", str(row["key"])
+
+
+def _key(entry: Entry) -> tuple[Any, ...]:
+    return (*identity(entry), str(entry.img_size))
+
+
+def _row_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    from benchbench.published import combination
+
+    model = str(row["model"])
+    _, size, share = combination(model, rows.whole(row["kernel_size"]), rows.value(row["ratio"]))
+    pixels = rows.value(row["img_size"])
+    return model, size, share, str(int(pixels)) if isinstance(pixels, float) else str(pixels)
+
+
+def _baseline(found: Sequence[Entry], entry: Entry) -> Entry:
+    """The row of that label at the same resolution, in the form that the paper timed."""
+    same = [one for one in found if one.label == entry.baseline and one.img_size == entry.img_size]
+    return same[0] if same else entry
+
+
+def _good(row: Mapping[Any, Any] | None) -> bool:
+    return row is not None and row["status"] == "ok"
+
+
+def _bad(row: Mapping[str, Any], mode: str) -> bool:
+    return row[f"{mode}_status"] not in (None, "ok")
+
+
+def _conditions(row: Mapping[Any, Any]) -> str:
+    parts = [rows.value(row["precision"]), f"batch {rows.whole(row['batch'])}"]
+    parts += ["CPU"] if rows.value(row["clock"]) == "host" else []
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _machines(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({row["paper_machine"] for row in table if row["paper_machine"]})
+
+
+def _agrees(counted: float, shown: str) -> bool:
+    return _digits(counted, shown) == shown
+
+
+def _digits(counted: float, shown: str) -> str:
+    """The count with as many decimals as the paper prints."""
+    return f"{counted:.{len(shown.partition('.')[2])}f}"
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['model']}" + (f" at {row['img_size']}" if row["img_size"] != 224 else "")
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, str]:
+    said = {"model": str(row["model"]), "size": str(row["img_size"])}
+    for what, title in (("params_m", "params (M)"), ("macs_g", "MACs (G)")):
+        shown = row[f"printed_{what}"]
+        counted = row[what]
+        said[title] = units.MISSING if counted is None else _digits(counted, shown or "0.0")
+        said[f"{title}, paper"] = shown or units.MISSING
+    for mode in ("train", "infer"):
+        speeds = [row[f"{mode}{end}_img_per_s"] for end in ("", "_low", "_high")]
+        paper = row[f"paper_{mode}_img_per_s"]
+        said[f"{mode} (img/s)"] = units.throughput_text(*speeds).replace(" img/s", "")
+        said[f"{mode}, paper"] = units.MISSING if paper is None else f"{paper:,g}"
+        ratios = [row[f"{mode}{end}_ratio"] for end in ("", "_low", "_high")]
+        own = row["baseline"] == row["model"]
+        said[f"{mode} against baseline"] = units.MISSING if own else units.change_text(*ratios)
+        said[f"{mode} against baseline, paper"] = (
+            units.MISSING if own else units.change_text(row[f"paper_{mode}_ratio"])
+        )
+    said["top-1 (%)"] = units.MISSING if row["top1_pct"] is None else f"{row['top1_pct']:.1f}"
+    said["mIoU (%)"] = units.MISSING if row["miou_pct"] is None else f"{row['miou_pct']:.1f}"
+    said["builds"] = {True: "yes", False: "no", None: units.MISSING}[row["builds"]]
+    return said

@@ -1,0 +1,122 @@
+"""Do the paper's tables stand beside ours, row by row, with every difference explained?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas
+import pytest
+
+from benchbench.published.entries import entries, entry_named
+from benchbench.reports.paper_table import Build, footnotes, paper_rows, text_rows
+
+Row = Callable[..., dict[str, Any]]
+Frame = Callable[..., pandas.DataFrame]
+
+
+def named(table: list[dict[str, Any]], model: str, img_size: int = 224) -> dict[str, Any]:
+    return next(row for row in table if row["model"] == model and row["img_size"] == img_size)
+
+
+@pytest.mark.parametrize(("number", "rows"), [(1, 16), (2, 3), (3, 9), (4, 47), (5, 7), (6, 9), (7, 14), (8, 11)])
+def test_every_row_of_every_table_is_there_with_timms_form_after_facebooks(number: int, rows: int) -> None:
+    table = paper_rows(number)
+    assert len(table) == rows
+    assert len(text_rows(table)) == rows
+
+
+def test_the_fields_that_scripts_read_are_there_without_a_run() -> None:
+    row = named(paper_rows(4), "InceptionNeXt-T")
+    assert row["network"] == "inception_next_tiny"
+    assert (row["paper_params_m"], row["paper_macs_g"]) == (28, 4.2)
+    assert (row["paper_train_img_per_s"], row["paper_infer_img_per_s"], row["top1_pct"]) == (901, 2900, 82.3)
+    assert [row[name] for name in ("train_img_per_s", "infer_img_per_s", "params_m", "macs_g", "builds")] == [None] * 5
+
+
+def test_the_ratio_to_the_baseline_stands_beside_the_papers(networks: pandas.DataFrame) -> None:
+    run = networks.assign(model=networks["model"].replace("convnext_tiny", "convnext_tiny.fb"))
+    row = named(paper_rows(4, run), "InceptionNeXt-T")
+    assert row["baseline"] == "ConvNeXt-T"
+    assert row["paper_train_ratio"] == pytest.approx(901 / 575)
+    assert row["train_ratio"] == pytest.approx(1600 / 1150)
+    assert row["train_low_ratio"] < row["train_ratio"] < row["train_high_ratio"]
+    (said,) = [one for one in text_rows(paper_rows(4, run)) if one["model"] == "InceptionNeXt-T"]
+    assert said["train against baseline"] == "+39 % (+38 to +40)"
+    assert said["train against baseline, paper"] == "+57 %"
+    assert said["train (img/s)"] == "1,600 (1,592-1,608)"
+
+
+def test_timms_convnext_is_never_shown_as_the_form_that_the_paper_timed(networks: pandas.DataFrame) -> None:
+    table = paper_rows(1, networks)
+    assert named(table, "ConvNeXt-T/k3")["train_img_per_s"] is None
+    assert named(table, "ConvNeXt-T/k3, timm's form")["train_img_per_s"] == 1500
+    assert named(table, "ConvNeXt-T/k3, timm's form")["paper_train_img_per_s"] is None
+
+
+def test_a_resolution_is_its_own_row(network: Row, frame: Frame) -> None:
+    table = paper_rows(4, frame([network("inception_next_base", None, None, 300.0, img_size=384)]))
+    assert named(table, "InceptionNeXt-B", 384)["train_img_per_s"] == 300
+    assert named(table, "InceptionNeXt-B")["train_img_per_s"] is None
+
+
+def test_stock_points_at_batch_128_are_preferred_and_our_kernels_never_pose_as_stock(
+    network: Row, frame: Frame
+) -> None:
+    run = frame(
+        [
+            network("inception_next_tiny", None, None, 500.0, batch=32),
+            network("inception_next_tiny", None, None, 600.0),
+            network("inception_next_tiny", None, None, 999.0, backend="triton"),
+            network("inception_next_tiny", None, None, 999.0, compile="default"),
+        ]
+    )
+    assert named(paper_rows(4, run), "InceptionNeXt-T")["train_img_per_s"] == 600
+
+
+def test_a_point_that_failed_says_so_in_its_row_and_in_a_footnote(network: Row, frame: Frame) -> None:
+    table = paper_rows(4, frame([network("inception_next_base", None, None, 1.0, status="oom", img_size=384)]))
+    row = named(table, "InceptionNeXt-B", 384)
+    assert (row["train_status"], row["train_img_per_s"]) == ("oom", None)
+    assert any("InceptionNeXt-B at 384 (train: oom)" in note for note in footnotes(table))
+
+
+def test_a_count_that_prints_otherwise_is_footnoted_with_its_reason() -> None:
+    built = {
+        entry_named(4, "Swin-T"): Build(True, 28_288_354, 4_490_000_000),
+        entry_named(4, "InceptionNeXt-T"): Build(True, 28_056_000, 4_190_000_000),
+        entry_named(4, "DeiT-S"): Build(True, 99_000_000, 4_600_000_000),
+    }
+    table = paper_rows(4, built=built)
+    notes = [note for note in footnotes(table) if "counted" in note]
+    assert len(notes) == 2
+    assert any("Swin-T: 28 M parameters counted, 29 printed" in note for note in notes)
+    assert any("DeiT-S: 99 M" in note and "no reason known" in note for note in notes)
+    assert named(table, "InceptionNeXt-T")["params_m"] == pytest.approx(28.056)
+
+
+def test_a_row_that_does_not_build_says_why() -> None:
+    table = paper_rows(8, built={entry_named(8, "LayerNorm"): Build(False, note="no module")})
+    assert any("LayerNorm does not build: no module" in note for note in footnotes(table))
+
+
+def test_the_counts_of_table_2_are_the_formulas_at_kernel_11() -> None:
+    printed = {row["model"]: (row["printed_params_m"], row["printed_macs_g"]) for row in paper_rows(2)}
+    assert printed["inception depthwise"] == ("0.000372", "0.001166592")
+    assert printed["depthwise"] == (f"{11**2 * 96 / 1e6:.6f}", f"{11**2 * 96 * 56**2 / 1e9:.9f}")
+
+
+def test_every_baseline_is_a_row_of_its_own_table() -> None:
+    for number in range(1, 9):
+        labels = {entry.label for entry in entries(number)}
+        assert {entry.baseline for entry in entries(number)} <= labels
+    assert entry_named(4, "Swin-S").baseline == "ConvNeXt-S"
+    assert entry_named(6, "Swin-B").baseline == "ConvNeXt-B"
+    assert entry_named(7, "PVT-Medium").baseline == "ResNet-101"
+
+
+def test_a_row_or_table_that_does_not_exist_is_refused_with_what_does() -> None:
+    with pytest.raises(ValueError, match="InceptionNeXt-T"):
+        entry_named(8, "VGG-16")
+    with pytest.raises(ValueError, match="1, 2, 3, 4, 5, 6, 7, 8"):
+        paper_rows(9)
