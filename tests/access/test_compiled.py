@@ -127,6 +127,18 @@ def test_a_kept_result_is_the_same_and_another_option_is_another_result(tmp_path
     assert made("aligned_copy", FLOATS, BLOCK=512, num_warps=2).threads == 64
 
 
+def test_the_multiply_add_roof_is_made_of_multiply_adds() -> None:
+    from benchbench.kernels.multiply_add import BLOCK, FACTOR, SUMMAND, multiply_add_kernel
+
+    constants = {"ROUNDS": 2048, "FACTOR": FACTOR, "SUMMAND": SUMMAND, "BLOCK": BLOCK}
+    signature = {**FLOATS, "n": "i32", **dict.fromkeys(constants, "constexpr")}
+    found = compile_kernel(multiply_add_kernel, signature, constants, arch="sm_90", options={"num_warps": 4})
+    assert found.mix["FFMA"] == 2048 * BLOCK // 128
+    assert found.instructions is not None
+    assert found.mix["FFMA"] / found.instructions > 0.95
+    assert found.spill_bytes == 0
+
+
 def test_an_unknown_architecture_is_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match=r"unknown architecture 'sm_91': known are sm_80"):
         made("aligned_copy", FLOATS, "sm_91", BLOCK=512)

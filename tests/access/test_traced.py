@@ -146,6 +146,16 @@ def test_a_grid_too_large_says_how_long_it_would_take() -> None:
         trace(lambda: planted.copy_kernel[(3_000_000,)](x, y, 256, BLOCK=256), limit_s=1)
 
 
+def test_the_multiply_add_roof_is_right_and_streams_once() -> None:
+    from benchbench.kernels.multiply_add import multiply_add, reference
+
+    x = torch.randn(1500)
+    kept: list[Any] = []
+    found = trace(lambda: kept.append(multiply_add(x, 32)))
+    assert torch.allclose(kept[0], reference(x, 32))
+    assert found.amplification() == 1.0
+
+
 def test_a_call_that_launches_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no kernel ran in the interpreter"):
         trace(lambda: None)
