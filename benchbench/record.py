@@ -66,6 +66,7 @@ class Record:
 
 
 _NAMES = tuple(f.name for f in fields(Record))
+_KNOWN = frozenset(_NAMES)
 _TUPLES = frozenset(f.name for f in fields(Record) if str(f.type).startswith("tuple"))
 
 
@@ -87,7 +88,8 @@ def from_line(line: str) -> Record:
     if found["status"] not in STATUSES:
         raise SchemaError(f"status {found['status']!r} is none of {', '.join(STATUSES)}")
     try:
-        known: dict[str, Any] = {n: tuple(v) if n in _TUPLES else v for n, v in found.items() if n in _NAMES}
-        return Record(**known)
+        for name in _TUPLES & found.keys():
+            found[name] = tuple(found[name])
+        return Record(**found) if found.keys() <= _KNOWN else Record(**{n: found[n] for n in _KNOWN & found.keys()})
     except TypeError as error:
         raise SchemaError(f"not a record ({error})") from None
