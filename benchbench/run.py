@@ -1,0 +1,396 @@
+"""The parent of a sweep: rounds x points, shuffled, resumed, timed out, never lost. It never imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+from benchbench.plan import Point
+from benchbench.record import Record, from_line
+from benchbench.store import Run, Writer
+
+Copies = Sequence[tuple[int, float]]
+
+START_LIMIT_S = 300.0
+LEAST_TIME_LIMIT_S = 60.0
+COMPILING_TIME_LIMIT_S = 900.0
+EXPECTED_TIMES = 20
+
+
+class CannotMeasure(Exception):
+    """The worker does not start here; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a sweep is measured.
+
+    policy:    the fields of timer.Policy, as JSON. rounds: fresh processes, each with its own order of the points.
+    timeout_s: limit of one point; None: 20 times its time in an earlier round, at least 60 s (900 s where it compiles).
+    budget_s:  the sweep stops cleanly, between two points, once it has run this long.
+    """
+
+    devices: tuple[str, ...]
+    rounds: int
+    seed: int = 0
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+    budget_s: float | None = None
+    imports: tuple[str, ...] = ()
+    retry_failed: bool = False
+    arm: str = ""
+
+
+class Listener(Protocol):
+    """Who wants to know how the sweep goes on. Called from the sweep's own threads, one call at a time."""
+
+    def planned(self, *, total: int, done: int) -> None:
+        """Before the first point: (point, round) pairs in all, and how many were measured before."""
+
+    def began(self, point: Point, *, round_number: int) -> None:
+        """A point is being measured."""
+
+    def ended(self, record: Record) -> None:
+        """Its record is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a sweep ended: complete, out of budget, or interrupted."""
+
+    complete: bool
+    out_of_budget: bool = False
+    interrupted: bool = False
+
+
+def order(points: Sequence[Point], *, seed: int, round_number: int, controls: frozenset[str]) -> list[Point]:
+    """The points of one round: controls first, each group shuffled by the seed and the round."""
+    shuffled = sorted(points, key=lambda point: point.key)
+    random.Random(f"{seed}:{round_number}").shuffle(shuffled)
+    return sorted(shuffled, key=lambda point: point.case not in controls)
+
+
+def sweep(
+    points: Sequence[Point],
+    settings: Settings,
+    *,
+    open_run: Callable[[Mapping[str, Any]], Run],
+    listener: Listener,
+    controls: frozenset[str] = frozenset(),
+) -> Outcome:
+    """Measure every point in every round that has no result yet, each answer on disk before the next point.
+
+    open_run gets the description of the machine from the first worker, and gives the run to append to; it raises where
+    continuing that run here would mix machines. Raises CannotMeasure where no worker starts, StoreError where the
+    folder cannot be written; what was measured is safe.
+    """
+    first = _Worker(settings, settings.devices[0])
+    try:
+        hello = first.start()
+        run = open_run(hello)
+        writer = Writer(run)
+    except BaseException:
+        first.kill()
+        raise
+    sitting = len(run.sittings())
+    writer.append_sitting({"began": time.time(), "description": hello["description"], "settings": asdict(settings)})
+    lanes = [_Lane(device, settings, writer, listener, sitting, controls) for device in settings.devices]
+    lanes[0].worker = first
+    records, _ = run.read()
+    done = _finished(records, settings)
+    share = [points[i :: len(lanes)] for i in range(len(lanes))]
+    listener.planned(total=len(points) * settings.rounds, done=_count(points, settings, done))
+    began = time.monotonic()
+    try:
+        _work(lanes, share, records, done, began)
+    except KeyboardInterrupt:
+        return Outcome(complete=False, interrupted=True)
+    finally:
+        for lane in lanes:
+            lane.stop()
+        writer.close()
+    out_of_budget = any(lane.out_of_budget for lane in lanes)
+    return Outcome(complete=not out_of_budget, out_of_budget=out_of_budget)
+
+
+def _finished(records: Sequence[Record], settings: Settings) -> set[tuple[str, int]]:
+    again = ("oom", "timeout", "crash", "fail", "wrong", "impossible") if settings.retry_failed else ()
+    return {(r.key, r.round) for r in records if r.arm == settings.arm and r.status not in again}
+
+
+def _count(points: Sequence[Point], settings: Settings, done: set[tuple[str, int]]) -> int:
+    return sum((point.key, number) in done for point in points for number in range(settings.rounds))
+
+
+def _work(
+    lanes: Sequence[_Lane],
+    share: Sequence[Sequence[Point]],
+    records: Sequence[Record],
+    done: set[tuple[str, int]],
+    began: float,
+) -> None:
+    """Run the lanes side by side, one strictly serial worker each. The first error of a lane ends all."""
+    if len(lanes) == 1:
+        lanes[0].work(share[0], records, done, began)
+        return
+    errors: list[BaseException] = []
+
+    def guarded(lane: _Lane, points: Sequence[Point]) -> None:
+        try:
+            lane.work(points, records, done, began)
+        except BaseException as error:
+            errors.append(error)
+            for other in lanes:
+                other.stopping.set()
+
+    threads = [threading.Thread(target=guarded, args=pair) for pair in zip(lanes, share, strict=True)]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+    except KeyboardInterrupt:
+        for lane in lanes:
+            lane.stop()
+        raise
+    if errors:
+        raise errors[0]
+
+
+class _Died(Exception):
+    """The worker ended, or was ended, in the middle of a point. status: crash or timeout."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class _Worker:
+    """One child process and the pipes to it."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        self._settings, self._device = settings, device
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: Any = None
+        self._answers = -1
+        self._buffer = b""
+
+    def start(self) -> dict[str, Any]:
+        """Start the process and wait for its description of the machine. Raises CannotMeasure."""
+        answers, theirs = os.pipe()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchbench.worker", str(theirs)],
+            stdin=subprocess.PIPE,
+            stdout=self._errors,
+            stderr=self._errors,
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._answers, self._buffer = answers, b""
+        job = {
+            "device": self._device,
+            "policy": dict(self._settings.policy),
+            "imports": list(self._settings.imports),
+            "seed": self._settings.seed,
+        }
+        try:
+            self._tell(job)
+            hello: dict[str, Any] = self._hear(START_LIMIT_S)["hello"]
+        except _Died as death:
+            raise CannotMeasure(f"the worker did not start: {death}") from None
+        return hello
+
+    def measure(self, point: Point, copies: Copies, limit_s: float) -> tuple[Record, bool]:
+        """The record of one point, and whether the process must not be used again. Raises _Died."""
+        self._tell({"point": asdict(point), "copies": copies})
+        answer = self._hear(limit_s)
+        return from_line(json.dumps(answer["record"])), bool(answer["restart"])
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise self._death() from None
+
+    def _hear(self, limit_s: float) -> dict[str, Any]:
+        """The next line from the worker. Raises _Died where none comes in time, or none can come any more."""
+        deadline = time.monotonic() + limit_s
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                self.kill()
+                raise _Died("timeout", f"no answer within {limit_s:.0f} s")
+            piece = os.read(self._answers, 1 << 16)
+            if not piece:
+                raise self._death()
+            self._buffer += piece
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _death(self) -> _Died:
+        assert self._process is not None
+        self._end_group()
+        code = self._process.wait()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        last = self._last_words()
+        self._close()
+        return _Died("crash", f"the worker {how}{': ' + last if last else ''}")
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1][:300] if lines else ""
+
+    def _end_group(self) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._end_group()
+            self._process.wait()
+        self._close()
+
+    def stop(self) -> None:
+        """Let the process end by itself; nothing is in flight."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._end_group()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        if self._answers >= 0:
+            os.close(self._answers)
+            self._answers = -1
+        if self._errors is not None:
+            self._errors.close()
+        self._process = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a point can be sent."""
+        return self._process is not None
+
+
+_WRITING = threading.Lock()
+
+
+class _Lane:
+    """The serial work on one device: rounds of fresh processes, and a new process after a crash."""
+
+    def __init__(
+        self,
+        device: str,
+        settings: Settings,
+        writer: Writer,
+        listener: Listener,
+        sitting: int,
+        controls: frozenset[str],
+    ) -> None:
+        self.worker = _Worker(settings, device)
+        self.out_of_budget = False
+        self.stopping = threading.Event()
+        self._settings, self._writer, self._listener = settings, writer, listener
+        self._sitting, self._controls = sitting, controls
+        self._process = 0
+        self._copies: list[tuple[int, float]] = []
+        self._took_s: dict[str, float] = {}
+
+    def work(
+        self, points: Sequence[Point], records: Sequence[Record], done: set[tuple[str, int]], began: float
+    ) -> None:
+        """All rounds of these points, less those done."""
+        for number in range(self._settings.rounds):
+            ordered = order(points, seed=self._settings.seed, round_number=number, controls=self._controls)
+            left = [point for point in ordered if (point.key, number) not in done]
+            self._copies = [c for r in records if r.round == number for c in _copy_of(r, self._controls)]
+            for point in left:
+                if self.stopping.is_set() or self._is_over_budget(began):
+                    return
+                self._one(point, number)
+            if left:
+                self.worker.stop()
+
+    def stop(self) -> None:
+        """End the worker, and the lane after the point in flight."""
+        self.stopping.set()
+        self.worker.kill()
+
+    def _is_over_budget(self, began: float) -> bool:
+        budget = self._settings.budget_s
+        self.out_of_budget = budget is not None and time.monotonic() - began >= budget
+        return self.out_of_budget
+
+    def _one(self, point: Point, number: int) -> None:
+        with _WRITING:
+            self._listener.began(point, round_number=number)
+        record = self._record_of(point, number)
+        with _WRITING:
+            self._writer.append(record)
+            self._listener.ended(record)
+        self._copies += _copy_of(record, self._controls)
+
+    def _record_of(self, point: Point, number: int) -> Record:
+        place: dict[str, Any] = {"round": number, "sitting": self._sitting, "arm": self._settings.arm}
+        bare = Record(point.key, point.case, point.version, point.params, "skip", point.skip, **place)
+        if point.skip:
+            return bare
+        try:
+            if not self.worker.alive:
+                self._process += 1
+                self.worker.start()
+            began = time.monotonic()
+            record, restart = self.worker.measure(point, self._copies, self._limit_s(point))
+            self._took_s[point.key] = time.monotonic() - began
+            if restart:
+                self.worker.stop()
+            return replace(record, process=self._process, **place)
+        except _Died as death:
+            return replace(bare, status=death.status, reason=str(death), process=self._process)
+
+    def _limit_s(self, point: Point) -> float:
+        if self._settings.timeout_s is not None:
+            return self._settings.timeout_s
+        compiles = str(point.params.get("compile", "eager")) != "eager"
+        least = COMPILING_TIME_LIMIT_S if compiles else LEAST_TIME_LIMIT_S
+        return max(least, EXPECTED_TIMES * self._took_s.get(point.key, 0.0))
+
+
+def _copy_of(record: Record, controls: frozenset[str]) -> Iterator[tuple[int, float]]:
+    """Bytes moved and median seconds of a copy control."""
+    if record.case in controls and "copy" in record.case and record.samples_s and record.work:
+        yield record.work["bytes_read"] + record.work["bytes_written"], statistics.median(record.samples_s)

@@ -1,0 +1,384 @@
+"""The child process: builds each point, verifies it, times it, and sends one Record up the pipe.
+
+It reads lines of JSON on standard input (a job, then one point a line) and answers on the file descriptor named by its
+only argument: first {"hello": description}, then {"record": ..., "restart": ...} for each point.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from benchbench.case import CASES, Skip, Value, Workload
+from benchbench.plan import Point
+from benchbench.record import Record, to_line
+
+Copies = Sequence[tuple[int, float]]
+NO_DEVICE = "none"  # for cases that need no torch, such as the fake ones of the tests
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker is told once: where and how it measures."""
+
+    device: str
+    policy: Mapping[str, Any]
+    imports: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Bench:
+    """The instruments of one worker; fake ones make the whole loop testable without a device or a clock.
+
+    prepare: params -> context in which the point lives, yielding the effective switches.
+    check, recheck: (workload, state[, verdict]) -> verdict, before and after timing.
+    measure: (launch, phases, cache) -> samples.
+    """
+
+    device: str
+    prepare: Callable[[Mapping[str, Value]], Any]
+    check: Callable[[Workload, Any], Any]
+    recheck: Callable[[Workload, Any, Any], Any]
+    measure: Callable[..., Any]
+    monitor: Any = None
+    energy: Callable[[Callable[[], Any]], float | None] = lambda launch: None
+
+
+def main(answers: int) -> None:
+    """Work through the points of standard input until it ends."""
+    os.dup2(2, 1)
+    _die_with_parent()
+    out = os.fdopen(answers, "w", buffering=1)
+    first = sys.stdin.readline()
+    if not first:
+        return
+    told = json.loads(first)
+    job = Job(**{**told, "imports": tuple(told["imports"])})
+    register_cases(job.imports)
+    bench, hello = set_up(job)
+    # What is imported by now stays: looking through it after every point would take longer than many a point.
+    gc.freeze()
+    _answer(out, {"hello": hello})
+    out_of_memory_before = False
+    for line in sys.stdin:
+        asked = json.loads(line)
+        copies = tuple((int(moved), float(seconds)) for moved, seconds in asked["copies"])
+        record = measure_point(Point(**asked["point"]), job, bench, copies=copies)
+        # After an out-of-memory the caches are emptied; if the next point fails too, the process is to blame.
+        restart = _is_broken(record) or (out_of_memory_before and record.status in ("oom", "fail"))
+        out_of_memory_before = record.status == "oom"
+        _answer(out, {"record": json.loads(to_line(record)), "restart": restart})
+
+
+def _answer(out: TextIO, message: Mapping[str, Any]) -> None:
+    out.write(json.dumps(message, separators=(",", ":")) + "\n")
+    out.flush()
+
+
+def _die_with_parent() -> None:
+    """End this process when the parent ends, however it ends, even in the middle of a call."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def register_cases(imports: Sequence[str]) -> None:
+    """Import the shipped cases, those of installed packages (entry points ``benchbench.cases``), and files or modules.
+
+    Raises ImportError, with one line, for a file or module that cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    import benchbench.sweeps  # noqa: F401
+
+    for entry in entry_points(group="benchbench.cases"):
+        entry.load()
+    for name in imports:
+        try:
+            _import(name)
+        except Exception as error:
+            raise ImportError(f"--import {name}: {type(error).__name__}: {error}") from error
+
+
+def _import(name: str) -> None:
+    path = Path(name)
+    if not name.endswith(".py"):
+        importlib.import_module(name)
+        return
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    module_name = f"benchbench_import_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    if module_name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+
+
+def set_up(job: Job) -> tuple[Bench, dict[str, Any]]:
+    """The instruments for the job's device, and what the machine is: description, testbed and names of GPUs to lock."""
+    from benchbench import machine, timer, verify
+
+    if job.device == NO_DEVICE:
+        policy = timer.Policy(**job.policy)
+        clock = timer.clock_for("cpu")
+        bench = Bench(
+            NO_DEVICE,
+            prepare=lambda params: _nothing(),
+            check=lambda workload, state: None,
+            recheck=lambda workload, state, verdict: None,
+            measure=lambda launch, phases, cache: timer.measure(launch, policy=policy, clock=clock, phases=phases),
+        )
+        return bench, {"description": {"device": NO_DEVICE}, "testbed": {"device": NO_DEVICE}, "gpus": []}
+    import torch
+
+    if job.device == "cpu":
+        # With every core busy the spread between processes is ten times what it is with one core left over.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
+    policy, clock = timer.Policy(**job.policy), timer.clock_for(job.device)
+
+    def measure(launch: Callable[[], Any], phases: Sequence[tuple[str, Callable[[], Any]]], cache: str) -> Any:
+        return timer.measure(launch, policy=replace(policy, cache=cache), clock=clock, phases=phases)
+
+    def prepare(params: Mapping[str, Value]) -> Any:
+        return machine.switches(str(params.get("precision", "fp32")), str(params.get("backend", "aten")))
+
+    monitor = machine.Monitor(job.device)
+    bench = Bench(job.device, prepare, verify.check, verify.recheck, measure, monitor, _energy_meter(job.device))
+    description = machine.describe(job.device)
+    gpu = description.get("gpu_uuid_hash")
+    gpus = [f"benchbench-{gpu}"] if gpu else []
+    return bench, {"description": description, "testbed": machine.testbed(description), "gpus": gpus}
+
+
+def _energy_meter(device: str) -> Callable[[Callable[[], Any]], float | None]:
+    """Joules of one call by the GPU's energy counter, over half a second of work; None where there is none."""
+    if not device.startswith("cuda"):
+        return lambda launch: None
+    import torch
+
+    from benchbench import energy, machine, nvml
+
+    gpu = nvml.find(machine.gpu_uuid(device))
+
+    def joules(launch: Callable[[], Any]) -> float | None:
+        found = energy.joules_per_call(gpu, launch, lambda: torch.cuda.synchronize(device), blocks=1)
+        return found[0] if found else None
+
+    return joules
+
+
+@contextmanager
+def _nothing() -> Iterator[dict[str, Any]]:
+    yield {}
+
+
+def measure_point(point: Point, job: Job, bench: Bench, *, copies: Copies = ()) -> Record:
+    """One Record, whatever happens short of the death of the process; its place in the run is the parent's to fill in.
+
+    copies: bytes moved and median seconds of the copy controls measured so far in this round.
+    """
+    place: dict[str, Any] = {
+        "key": point.key,
+        "case": point.case,
+        "version": point.version,
+        "params": dict(point.params),
+    }
+    try:
+        workload = CASES[point.case].workload(point.params)
+        place["work"] = asdict(workload.work)
+        with bench.prepare(point.params) as switches:
+            place["machine_state"] = {"switches": switches} if switches else {}
+            found = _measured(workload, point, job, bench, place["machine_state"])
+        record = Record(**place | found)
+        return _unless_impossible(record, copies) if record.status == "ok" else record
+    except Skip as reason:
+        return Record(**place, status="skip", reason=str(reason))
+    except Exception as error:
+        return Record(**place, status=_status_of(error), reason=_one_line(error))
+    finally:
+        _empty_caches(bench.device)
+
+
+def _measured(
+    workload: Workload, point: Point, job: Job, bench: Bench, machine_state: dict[str, Any]
+) -> dict[str, Any]:
+    _seed(bench.device, zlib.crc32(point.key.encode()) ^ job.seed)
+    state = workload.make(bench.device)
+    found: dict[str, Any] = {}
+    if str(point.params.get("compile", "eager")) != "eager":
+        began = time.perf_counter()
+        workload.call(state)
+        found["compile_s"] = time.perf_counter() - began
+    with _peak_memory(bench.device) as peak:
+        labels = _labels(workload, state, bench)
+    found |= labels | {"peak_memory_bytes": peak.get("bytes")}
+    if reason := _false_label(point, labels):
+        status = "skip" if point.params["backend"] == "cudnn" else "fail"
+        return {**found, "status": status, "reason": reason}
+    verdict = bench.check(workload, state)
+    if verdict is not None:
+        found["error"] = dict(verdict.error)
+        if not verdict.ok:
+            return {**found, "status": "wrong", "reason": verdict.reason}
+    phases = [(name, _bound(part, state)) for name, part in workload.phases]
+    if bench.monitor is not None:
+        bench.monitor.start()
+    # An operator without the axis, and a network, whose tensors are larger than any cache, follow one another.
+    samples = bench.measure(lambda: workload.call(state), phases, str(point.params.get("cache", "warm")))
+    if bench.monitor is not None:
+        machine_state |= bench.monitor.stop()
+    if CASES[point.case].kind == "network":
+        found["energy_j"] = bench.energy(lambda: workload.call(state))
+    found |= _from_samples(samples)
+    after = bench.recheck(workload, state, verdict)
+    if after is not None and not after.ok:
+        return {**found, "status": "wrong", "reason": after.reason}
+    return {**found, "status": "ok", "reason": verdict.reason if verdict is not None else ""}
+
+
+def _unless_impossible(record: Record, copies: Copies) -> Record:
+    """The record, marked impossible where the copies of its round say that memory cannot have moved its bytes."""
+    from benchbench.stats import impossible
+
+    reason = impossible(record, copies)
+    return replace(record, status="impossible", reason=reason) if reason else record
+
+
+def _bound(part: Callable[[Any], Any], state: Any) -> Callable[[], Any]:
+    return lambda: part(state)
+
+
+def _from_samples(samples: Any) -> dict[str, Any]:
+    parts = samples.phases
+    return {
+        "samples_s": samples.samples_s,
+        "host_samples_s": samples.host_samples_s,
+        "forward_s": tuple(parts.get("forward", ())),
+        "backward_s": tuple(parts.get("backward", ())),
+        "optimizer_s": tuple(parts.get("optimizer", ())),
+        "clock": samples.clock,
+        "warmup_class": samples.warmup_class,
+        "capped": samples.capped,
+    }
+
+
+def _labels(workload: Workload, state: Any, bench: Bench) -> dict[str, Any]:
+    """Calls once and says which convolution backends PyTorch selected; on a GPU also the kernels of a second call."""
+
+    def call() -> Any:
+        return workload.call(state)
+
+    if bench.device == NO_DEVICE:
+        call()
+        return {}
+    from benchbench import machine
+
+    labels: dict[str, Any] = {"backend_ran": machine.conv_backends(call)}
+    if bench.device.startswith("cuda"):
+        labels["kernels"] = machine.kernel_names(call)
+    return labels
+
+
+def _false_label(point: Point, labels: Mapping[str, Any]) -> str:
+    if "backend" not in point.params or not labels:
+        return ""
+    from benchbench import machine
+
+    ran, kernels = str(labels.get("backend_ran", "")), labels.get("kernels", ())
+    return machine.refuse_label(str(point.params["backend"]), ran, kernels)
+
+
+def _seed(device: str, seed: int) -> None:
+    if device != NO_DEVICE:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+@contextmanager
+def _peak_memory(device: str) -> Iterator[dict[str, int]]:
+    """The most memory in use inside the block: the allocator's on a GPU, resident memory added on a CPU."""
+    found: dict[str, int] = {}
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        yield found
+        torch.cuda.synchronize(device)
+        found["bytes"] = torch.cuda.max_memory_allocated(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _resident("VmRSS")
+    except OSError:
+        yield found
+        return
+    yield found
+    found["bytes"] = max(0, _resident("VmHWM") - before)
+
+
+def _resident(name: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def _empty_caches(device: str) -> None:
+    """Give the device's memory back; on a CPU it went back when the last reference did."""
+    if device.startswith("cuda"):
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _status_of(error: Exception) -> str:
+    text = f"{type(error).__name__} {error}".lower()
+    if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text or "can't allocate" in text:
+        return "oom"
+    return "crash" if _breaks_the_context(text) else "fail"
+
+
+def _breaks_the_context(text: str) -> bool:
+    """Whether the message is of a device error after which no launch of this process can be trusted."""
+    return any(sign in text.lower() for sign in ("cuda error", "acceleratorerror", "illegal memory access"))
+
+
+def _is_broken(record: Record) -> bool:
+    return record.status == "crash"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
