@@ -38,7 +38,7 @@ ONE_WAY_HEADROOM = 1.25
 SEVERITY = ("wrong", "impossible", "crash", "timeout", "oom", "fail", "skip", "ok")
 
 _IDENTITY = ("key", "case", "version", "arm")
-_MEASURES = (
+MEASURES = (
     "status", "reason", "rounds", "samples", "median_s", "low_s", "high_s", "within_spread", "between_spread",
     "host_median_s", "throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s", "bytes_per_s",
     "flops_per_s", "work_bytes", "work_flops", "items", "forward_s", "backward_s", "optimizer_s", "peak_memory_bytes",
@@ -88,7 +88,7 @@ def results(records: Sequence[Record], *, level: float = 0.95) -> pandas.DataFra
     measures |= _notes(points)
     measures["overhead_bound"] = _overhead_bound(identity["case"], measures["median_s"])
     axes = _axes([point.first.params for point in points])
-    return pandas.DataFrame(identity | axes | {name: measures[name] for name in _MEASURES})
+    return pandas.DataFrame(identity | axes | {name: measures[name] for name in MEASURES})
 
 
 def _grouped(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -127,7 +127,7 @@ def _reason(attempts: Sequence[Record], rounds: Sequence[Record], status: str) -
 
 def _axes(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for point in params for name in point)
-    taken = {*_IDENTITY, *_MEASURES}
+    taken = {*_IDENTITY, *MEASURES}
     return {f"axis_{name}" if name in taken else name: [point.get(name) for point in params] for name in names}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchbench.stats import MEASURES
+
 if TYPE_CHECKING:
     import pandas
 
@@ -128,7 +130,7 @@ def one_precision(frame: pandas.DataFrame, wanted: str | None = None) -> tuple[p
 
 def axes_of(frame: pandas.DataFrame) -> list[str]:
     """The columns that tell points apart: every axis, those of a user's case included, and the arm of a comparison."""
-    return [str(name) for name in frame.columns if name not in (*OTHER, *MEASURED)]
+    return [str(name) for name in frame.columns if name not in (*OTHER, *MEASURED, *MEASURES)]
 
 
 def better_layout(frame: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,0 +1,1 @@
+"""The commands of bench, a file a group."""

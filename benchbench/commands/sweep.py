@@ -1,0 +1,366 @@
+"""bench sweep: from a question to a run folder, a table and one sentence."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchbench.commands.terminal import (
+    DEFAULT_STORE,
+    AsJson,
+    Format,
+    Imports,
+    Output,
+    Store,
+    note,
+    print_rows,
+    say,
+)
+
+if TYPE_CHECKING:
+    from benchbench.plan import Plan, Point
+    from benchbench.run import Outcome, Settings
+    from benchbench.store import Run
+    from benchbench.sweeps.presets import Preset
+
+FAILED = ("wrong", "oom", "timeout", "crash", "impossible", "fail")
+UNITS_S = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def _axis(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, metavar="LIST", rich_help_panel="Axes")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("sweep")(sweep)
+
+
+def sweep(
+    plan: Annotated[str, typer.Argument(metavar="[PLAN]", help="A named plan or a TOML file.")] = "",
+    op: Annotated[str, _axis("--op", "Operators: names or patterns.")] = "",
+    model: Annotated[str, _axis("--model", "Networks: names or patterns, such as 'inception_next*'.")] = "",
+    kernels: Annotated[str, _axis("--kernels", "Odd kernel (or band) sizes: 3,5,7,11 or 3:11:2.")] = "",
+    ratio: Annotated[str, _axis("--ratio", "Shares of the channels: 1/8,1/4.")] = "",
+    variant: Annotated[str, _axis("--variant", "Stage shapes of the T, S, B or A models.")] = "",
+    shape: Annotated[str, _axis("--shape", "Operator shapes CxHxW.")] = "",
+    batch: Annotated[str, _axis("--batch", "Batch sizes.")] = "",
+    img_size: Annotated[str, _axis("--img-size", "Image sizes of networks, in pixels.")] = "",
+    precision: Annotated[str, _axis("--precision", "fp32,tf32,amp,amp-fp16,amp-bf16,fp16,bf16.")] = "",
+    layout: Annotated[str, _axis("--layout", "nchw, nhwc or best (both, the winner named).")] = "",
+    mode: Annotated[str, _axis("--mode", "forward,backward,forward_backward; infer,train.")] = "",
+    backend: Annotated[str, _axis("--backend", "aten,native,cudnn,triton,naive.")] = "",
+    compile: Annotated[str, _axis("--compile", "eager,default,max-autotune,...")] = "",
+    cache: Annotated[str, _axis("--cache", "cold, warm or both.")] = "",
+    optimizer: Annotated[str, _axis("--optimizer", "sgd,adamw,sgd-fused,adamw-fused.")] = "",
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="AXIS=LIST", help="Any axis.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cuda:0, several, or cpu.")] = "",
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="List the points and stop.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few points, under a minute.")] = False,
+    preset: Annotated[str, typer.Option("--preset", help="full, cpu, quick or quick-cpu.")] = "",
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Fresh processes a point.")] = None,
+    budget: Annotated[str, typer.Option("--budget", help="Stop cleanly after so long: 10min.")] = "",
+    timeout: Annotated[str, typer.Option("--timeout", help="Limit of one point: 90s.")] = "",
+    shard: Annotated[str, typer.Option("--shard", metavar="i/n", help="The i-th of n parts.")] = "",
+    resume: Annotated[str, typer.Option("--resume", metavar="RUN", help="Continue this run.")] = "",
+    new: Annotated[bool, typer.Option("--new", help="A new run, even if one is unfinished.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed points again.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of inputs and of the order.")] = 0,
+    tag: Annotated[str, typer.Option("--tag", help="Find the run again as @TAG.")] = "",
+    store: Store = DEFAULT_STORE,
+    imports: Imports = None,
+    json: AsJson = False,
+    form: Format = "table",
+    output: Output = None,
+) -> int:
+    """Measure a grid of operators and networks."""
+    from benchbench.device import devices
+    from benchbench.worker import register_cases
+
+    register_cases(imports or ())
+    chosen = devices(device)
+    named = {
+        "kernel_size": kernels,
+        "ratio": ratio,
+        "shape": shape,
+        "batch": batch,
+        "img_size": img_size,
+        "precision": precision,
+        "layout": layout,
+        "mode": mode,
+        "backend": backend,
+        "compile": compile,
+        "cache": cache,
+        "optimizer": optimizer,
+    }
+    asked_for = _preset(preset, chosen[0], quick=quick)
+    the_plan = _plan(plan, _words(op), _words(model), _axes(named, variant, settings or ()), asked_for)
+    points = _points(the_plan, chosen[0], shard)
+    if dry_run:
+        return _print_points(points, as_json=json, form=form, output=output)
+    how = _settings(the_plan, asked_for, chosen, rounds, budget, timeout, seed, tuple(imports or ()), retry_failed)
+    question = {"points": _digest(points), "plan": the_plan.name, "preset": asked_for.name, "shard": shard} | {
+        "rounds": how.rounds,
+        "policy": dict(how.policy),
+        "seed": seed,
+        "devices": len(chosen),
+    }
+    return _measure(
+        points,
+        how,
+        question,
+        preset=asked_for,
+        store=store,
+        resume=resume,
+        new=new,
+        tag=tag,
+        shown=(json, form, output),
+    )
+
+
+def seconds(option: str, text: str) -> float | None:
+    """A duration such as 90, 90s, 10min or 2h; None for nothing. Raises PlanError."""
+    from benchbench.plan import PlanError
+
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|)", text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise PlanError(f"{option} {text!r}: expected a duration such as 90s, 10min or 2h")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    from benchbench.plan import PlanError
+
+    words = tuple(word.strip() for word in text.split(",")) if text else ()
+    if not all(words):
+        raise PlanError(f"{text!r}: an empty name in the list")
+    return words
+
+
+def _axes(named: Mapping[str, str], variant: str, settings: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """The values that the command line names, an axis each. Raises PlanError."""
+    from benchbench.case import nearest
+    from benchbench.plan import PlanError, parse_axis
+    from benchbench.sweeps.axes import STAGES
+
+    axes = {name: parse_axis(name, text) for name, text in named.items() if text}
+    for letter in _words(variant):
+        if letter not in STAGES:
+            raise PlanError(f"--variant {letter!r}: {nearest(letter, tuple(STAGES))}")
+        axes["shape"] = tuple(dict.fromkeys((*axes.get("shape", ()), *STAGES[letter])))
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not text:
+            raise PlanError(f"--set {setting!r}: expected AXIS=VALUE,VALUE such as kernel_size=3,7")
+        axes[name] = parse_axis(name, text)
+    return axes
+
+
+def _preset(name: str, device: str, *, quick: bool) -> Preset:
+    from benchbench.case import nearest
+    from benchbench.plan import PlanError
+    from benchbench.sweeps.presets import PRESETS, preset_for
+
+    if name and name not in PRESETS:
+        raise PlanError(f"--preset {name!r}: {nearest(name, tuple(PRESETS))}")
+    return preset_for(device, quick=quick, name=name)
+
+
+def _plan(name: str, op: tuple[str, ...], model: tuple[str, ...], axes: Mapping[str, Any], preset: Preset) -> Plan:
+    """The named plan, or that of the options; what the command line names wins over plan and preset."""
+    from benchbench.case import CASES, nearest
+    from benchbench.plan import PLANS, Plan, PlanError, Request, from_toml, names_of
+
+    if name.endswith(".toml"):
+        base = from_toml(Path(name))
+    elif name:
+        key = name.replace(" ", "")
+        if key not in PLANS:
+            raise PlanError(f"no plan is called {name!r}: {nearest(name, tuple(PLANS)) or 'write a TOML file'}")
+        base = PLANS[key]
+    else:
+        base = Plan("sweep", (Request(),))
+    usual = {name: preset.axes[name] for name in preset.axes if any(name in names_of(case) for case in CASES.values())}
+    requests = tuple(
+        Request(op or request.op, model or request.model, {**usual, **request.axes, **axes}, preset.only)
+        for request in base.requests
+    )
+    return Plan(base.name, requests, base.rounds, base.title)
+
+
+def _points(plan: Plan, device: str, shard_text: str) -> list[Point]:
+    from benchbench.case import CASES
+    from benchbench.plan import PlanError, all_points, shard
+
+    points = all_points(plan, device=device)
+    if not any(CASES[point.case].kind != "control" for point in points):
+        raise PlanError("nothing is selected: widen --op, --model or --mode, or see bench list cases")
+    return shard(points, shard_text, controls=controls()) if shard_text else points
+
+
+def controls() -> frozenset[str]:
+    """The cases that are in every round of every run."""
+    from benchbench.case import CASES
+
+    return frozenset(name for name, case in CASES.items() if case.kind == "control")
+
+
+def _settings(
+    plan: Plan,
+    preset: Preset,
+    devices: tuple[str, ...],
+    rounds: int | None,
+    budget: str,
+    timeout: str,
+    seed: int,
+    imports: tuple[str, ...],
+    retry_failed: bool,
+) -> Settings:
+    from benchbench.run import Settings
+
+    return Settings(
+        devices=devices,
+        rounds=rounds or plan.rounds or preset.rounds,
+        seed=seed,
+        policy=dict(preset.policy),
+        timeout_s=seconds("--timeout", timeout),
+        budget_s=seconds("--budget", budget) or preset.budget_s,
+        imports=imports,
+        retry_failed=retry_failed,
+    )
+
+
+def _digest(points: Sequence[Point]) -> dict[str, Any]:
+    """The points of a run, short enough for run.json: how many, and a hash of their keys."""
+    import hashlib
+
+    keys = "\n".join(sorted(point.key for point in points))
+    return {"count": len(points), "sha256": hashlib.sha256(keys.encode()).hexdigest()[:16]}
+
+
+def _print_points(points: Sequence[Point], *, as_json: bool, form: str, output: Path | None) -> int:
+    rows: list[dict[str, Any]] = [
+        {"key": point.key, "case": point.case, **point.params, "skip": point.skip}
+        if as_json
+        else {"point": point.key, "skip": point.skip}
+        for point in points
+    ]
+    if as_json:
+        names = dict.fromkeys(name for row in rows for name in row)
+        rows = [{name: row.get(name) for name in names} for row in rows]
+    print_rows(rows, as_json=as_json, form=form, output=output)
+    skipped = sum(bool(point.skip) for point in points)
+    note(f"{len(points)} points, {skipped} of them skipped; nothing was measured")
+    return 0
+
+
+def _measure(
+    points: Sequence[Point],
+    how: Settings,
+    question: Mapping[str, Any],
+    *,
+    preset: Preset,
+    store: Path,
+    resume: str,
+    new: bool,
+    tag: str,
+    shown: tuple[bool, str, Path | None],
+) -> int:
+    from benchbench import store as runs
+    from benchbench.commands.progress import Progress
+    from benchbench.run import sweep as work_through
+
+    wanted = len(points) * how.rounds
+    begun = runs.find(store, resume) if resume else None
+    if begun is not None and begun.asked().get("asked") != _as_json(question):
+        raise runs.Mixed(f"run {begun.id} asked another question: repeat its command line, or measure with --new")
+    if begun is None and not new:
+        begun = runs.unfinished(store, question, wanted, retry_failed=how.retry_failed)
+    opened: list[Run] = []
+    with ExitStack() as held:
+
+        def open_run(hello: Mapping[str, Any]) -> Run:
+            run = begun
+            if run is None:
+                run = runs.create(store, _run_json(question, hello, preset, tag))
+            runs.refuse_other_conditions(run, hello["testbed"])
+            held.enter_context(runs.lock(run.folder / "lock", f"run {run.id}"))
+            for name in hello.get("gpus", ()):
+                held.enter_context(runs.lock(runs.lock_folder() / f"{name}.lock", f"run {run.id}"))
+            opened.append(run)
+            return run
+
+        _announce(points, how, preset)
+        with Progress() as progress:
+            outcome = work_through(points, how, open_run=open_run, listener=progress, controls=controls())
+    return _report(opened[0], points, how, outcome, preset, shown)
+
+
+def _as_json(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+def _run_json(question: Mapping[str, Any], hello: Mapping[str, Any], preset: Preset, tag: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "asked": dict(question),
+        "testbed": hello["testbed"],
+        "description": hello["description"],
+        "preset_note": preset.note,
+        "tag": tag,
+        "command": shlex.join(["bench", *sys.argv[1:]]),
+        "began": time.time(),
+    }
+
+
+def _announce(points: Sequence[Point], how: Settings, preset: Preset) -> None:
+    from benchbench.units import duration_text
+
+    if preset.note:
+        note(preset.note)
+    active = [point for point in points if not point.skip]
+    limit = f", at most {duration_text(how.budget_s)}" if how.budget_s else ""
+    note(f"{len(active)} points x {how.rounds} rounds on {', '.join(how.devices)}{limit}")
+
+
+def _report(
+    run: Run,
+    points: Sequence[Point],
+    how: Settings,
+    outcome: Outcome,
+    preset: Preset,
+    shown: tuple[bool, str, Path | None],
+) -> int:
+    """The table, the sentence and the exit code."""
+    from benchbench.commands.results import print_results, results_of, warnings_of
+
+    command = shlex.join(["bench", *sys.argv[1:]])
+    records, _ = run.read()
+    if outcome.interrupted:
+        say(f"interrupted: {len(records)} results are kept in {run.folder}; continue with: {command}")
+        return 130
+    results = results_of([run])
+    as_json, form, output = shown
+    print_results(results, as_json=as_json, form=form, output=output, note_text=preset.note)
+    for line in warnings_of(results):
+        note(line)
+    missing = len(points) * how.rounds - len(records)
+    if outcome.out_of_budget and missing > 0:
+        note(f"the budget left {missing} of {len(points) * how.rounds} without a result: continue with: {command}")
+    note(f"run {run.id} in {run.folder}")
+    statuses = {record.status for record in records}
+    if statuses & set(FAILED) or missing > 0:
+        return 3
+    return 0 if "ok" in statuses else 5
