@@ -1,0 +1,86 @@
+"""How long do help, planning, an append and a summary take? Prints the four figures beside their limits."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from benchbench import plan, stats, store
+from benchbench.plan import Request
+from benchbench.record import Record
+from benchbench.worker import register_cases
+
+POINTS, RECORDS, APPENDS = 100_000, 50_000, 200
+
+
+def best(measure: Callable[[], float], times: int = 3) -> float:
+    return min(measure() for _ in range(times))
+
+
+def help_s() -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "benchbench", "-h"], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def planning_s() -> float:
+    """Seconds to plan POINTS points of the shipped operators and networks, in proportion."""
+    register_cases(())
+    axes = {"batch": tuple(range(1, 200)), "kernel_size": tuple(range(3, 33, 2)), "ratio": ("1/4", "1/8", "1/16")}
+    began = time.perf_counter()
+    found = plan.points(Request(axes=axes), device="cuda:0")
+    return (time.perf_counter() - began) * POINTS / len(found)
+
+
+def example(number: int) -> Record:
+    samples = tuple(1e-3 * (1 + 0.001 * ((number * 7 + i * 13) % 17)) for i in range(50))
+    work = {"bytes_read": 1000, "bytes_written": 1000, "flops": 10, "items": 128}
+    key = f"depthwise_conv@1;kernel_size={number}"
+    return Record(
+        key, "depthwise_conv", 1, {"kernel_size": number}, "ok", samples_s=samples, host_samples_s=samples, work=work
+    )
+
+
+def append_s(folder: Path) -> float:
+    writer = store.Writer(store.create(folder, {}))
+    began = time.perf_counter()
+    for number in range(APPENDS):
+        writer.append(example(number))
+    return (time.perf_counter() - began) / APPENDS
+
+
+def summary_s(folder: Path) -> float:
+    """Seconds to read and summarise RECORDS records, 5 rounds of each point."""
+    from benchbench.record import to_line
+
+    run = store.create(folder, {})
+    lines = [to_line(replace(example(i // 5), round=i % 5)) for i in range(RECORDS)]
+    (run.folder / "records.jsonl").write_text("\n".join(lines) + "\n")
+    began = time.perf_counter()
+    frame = stats.results(run.read()[0])
+    assert len(frame) == RECORDS // 5
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name)
+        figures = [
+            ("bench -h", best(help_s), 0.5),
+            (f"planning {POINTS:,} points", best(planning_s), 2.0),
+            ("appending one record", best(lambda: append_s(folder)), 0.002),
+            (f"reading and summarising {RECORDS:,} records", best(lambda: summary_s(folder), 1), 5.0),
+        ]
+    if "--json" in sys.argv:
+        print(json.dumps([{"what": what, "seconds": spent, "limit_s": limit} for what, spent, limit in figures]))
+        return
+    for what, spent, limit in figures:
+        print(f"{what:45} {spent:9.4f} s   limit {limit} s   {'holds' if spent < limit else 'DOES NOT HOLD'}")
+
+
+if __name__ == "__main__":
+    main()
