@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import triton
 
+from . import launch_nhwc
+
 THREADS = 128
 # What a kernel is compiled with to run one part alone is the part's place here; -1 is all of them.
 PARTS = ("identity", "square", "row", "column")
@@ -164,9 +166,23 @@ def rows(width: int, columns: int, most: int) -> int:
     return max(1, min(2, 28 // width)) if columns == width else min(8, most // columns)
 
 
+def nhwc_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+    """Threads own runs of a line, two channels wide: see the docstring of `triton_nhwc_forward`."""
+    return Plan("forward", "nhwc", geometry, *launch_nhwc.forward(geometry, itemsize, batch_stride, arch))
+
+
+def nhwc_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+    """The same, with the sums of the weight gradients in registers: see the docstring of `triton_nhwc_backward`."""
+    return Plan("backward", "nhwc", geometry, *launch_nhwc.backward(geometry, itemsize, batch_stride, arch))
+
+
 Planner = Callable[[Geometry, int, int, int], Plan]
 # (layout, direction) -> planner(geometry, itemsize, batch_stride, arch)
-PLANNERS: dict[tuple[str, str], Planner] = {("nchw", "forward"): nchw_forward}
+PLANNERS: dict[tuple[str, str], Planner] = {
+    ("nchw", "forward"): nchw_forward,
+    ("nhwc", "forward"): nhwc_forward,
+    ("nhwc", "backward"): nhwc_backward,
+}
 
 
 # (kernel, signature, constants, grid, options): what triton.compile and a launch need

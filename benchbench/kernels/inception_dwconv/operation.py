@@ -10,13 +10,18 @@ import torch
 import triton
 from torch import Tensor
 
-from . import reference, triton_nchw_forward
+from . import reference, triton_nchw_forward, triton_nhwc_backward, triton_nhwc_forward
 from .launch import Plan, plan
 
 # layout -> forward(x, weights, biases, plan, out_dtype) -> y
-FORWARD: dict[str, Callable[..., Tensor]] = {"nchw": triton_nchw_forward.forward}
+FORWARD: dict[str, Callable[..., Tensor]] = {
+    "nchw": triton_nchw_forward.forward,
+    "nhwc": triton_nhwc_forward.forward,
+}
 # layout -> backward(x, grad_y, weights, plan) -> (grad_x, [grad_w] * 3, [grad_b] * 3)
-BACKWARD: dict[str, Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]] = {}
+BACKWARD: dict[str, Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]] = {
+    "nhwc": triton_nhwc_backward.backward,
+}
 
 INTERPRETED = not isinstance(triton_nchw_forward.forward_kernel, triton.JITFunction)
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -93,9 +98,13 @@ def _check_biases(x: Tensor, biases: tuple[Tensor | None, ...], branch: int) -> 
 
 
 def layout_of(x: Tensor) -> str:
-    """ "nhwc" where x is dense in channels_last and not in the plain format, else "nchw"."""
-    plain = x.is_contiguous()
-    return "nhwc" if not plain and x.is_contiguous(memory_format=torch.channels_last) else "nchw"
+    """ "nhwc" where x is in channels_last or a slice of its channels, and not in the plain format, else "nchw"."""
+    if x.is_contiguous():
+        return "nchw"
+    channels_follow = x.shape[1] > 1 and x.stride(1) == 1 and x.stride(3) >= x.shape[1]
+    rows_follow = x.stride(2) == x.shape[3] * x.stride(3)
+    dense = x.is_contiguous(memory_format=torch.channels_last)
+    return "nhwc" if dense or (channels_follow and rows_follow) else "nchw"
 
 
 def runs_kernels(x: Tensor) -> bool:
@@ -158,8 +167,7 @@ def _(x: Tensor, weights: list[Tensor], biases: list[Tensor], out_dtype: torch.d
 @torch.library.custom_op("benchbench::inception_dwconv_backward", mutates_args=())
 def _gradients(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]:
     """Gradients of x, of the three weights and of the three biases, in this order."""
-    layout = layout_of(x)
-    if not runs_kernels(x) or not BACKWARD:
+    if not runs_kernels(x) or _ready(x)[1] not in BACKWARD:
         grad_x, grads_w, grads_b = reference.backward(x, grad_y, weights)
         return [_empty_like(x, x.dtype).copy_(grad_x), *grads_w, *grads_b]
     ready, layout = _ready(x)

@@ -1,0 +1,139 @@
+"""How the channels_last kernels are launched: runs of positions a thread, channels a vector, and whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, gcd
+from typing import TYPE_CHECKING
+
+import triton
+
+if TYPE_CHECKING:
+    from .launch import Geometry
+
+THREADS = 128
+WARP = 32
+VECTOR_BYTES = 16
+SECTOR_BYTES = 32
+COPY_VECTORS = 8
+# A band kernel longer than this leaves no registers for the taps and sums of two channels a thread.
+WIDEST_BAND_OF_TWO = 15
+# Programs of a branch that keep a large GPU busy; more of them would only add rows of partial sums.
+BRANCH_PROGRAMS = 384
+PARTS = ("row", "column", "square", "identity")
+Constants = dict[str, int | bool]
+
+
+def forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> tuple[Constants, dict[str, int]]:
+    """The constants of the forward kernel, and the programs of each part. itemsize: of the narrower of x and y."""
+    g = geometry
+    vector = channels_at_once(g)
+    shares = {"row": share(g.width, 14), "column": share(g.height, 14), "square": share(g.height, 7)}
+    copy_vector, copy_count = copies(g, itemsize)
+    wanted = [places(g, part, shares[part]) * (g.branch // vector) / THREADS for part in PARTS[:3]]
+    wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
+    constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)
+    return _with_turns(constants, wanted, [ceil(g.batch * programs) for programs in wanted])
+
+
+def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> tuple[Constants, dict[str, int]]:
+    """The constants of the backward kernel, and the programs of each part."""
+    g = geometry
+    vector = channels_at_once(g)
+    shares = {"row": share(g.width, 14), "column": share(g.height, 14), "square": share(g.height, 7)}
+    copy_vector, copy_count = copies(g, itemsize)
+    constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)
+    constants["ACROSS"] = across = threads_across(g.branch // vector, vector * itemsize)
+    slices = triton.cdiv(g.branch // vector, across)
+    wanted, needed = [], []
+    for part in PARTS[:3]:
+        runs = places(g, part, shares[part])
+        most = g.batch * runs * across * slices / THREADS
+        steps = max(s for s in (1, 2, 4, 8) if s == 1 or most / s >= BRANCH_PROGRAMS)
+        constants[f"STEPS_{part.upper()}"] = steps
+        wanted.append(runs * across * slices / (THREADS * steps))
+        needed.append(triton.cdiv(g.batch * runs * across, THREADS * steps) * slices)
+    wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
+    return _with_turns(constants, wanted, [*needed, ceil(g.batch * wanted[3])])
+
+
+def channels_at_once(geometry: Geometry) -> int:
+    """Channels of a thread: two where every group begins at an even channel and registers allow it, else one."""
+    even = geometry.branch % 2 == 0 and geometry.channels % 2 == 0
+    return 2 if even and geometry.band <= WIDEST_BAND_OF_TWO else 1
+
+
+def share(length: int, most: int) -> int:
+    """Positions of a line that a thread takes: the whole line where it is short, else what leaves the fewest idle."""
+    if length <= most:
+        return length
+    return min(range(most, most // 2, -1), key=lambda positions: triton.cdiv(length, positions) * positions)
+
+
+def places(geometry: Geometry, part: str, positions: int) -> int:
+    """Runs of so many positions along all lines of one channel of one image."""
+    lines, length = geometry.width, geometry.height
+    if part == "row":
+        lines, length = length, lines
+    runs: int = lines * triton.cdiv(length, positions)
+    return runs
+
+
+def copies(geometry: Geometry, itemsize: int) -> tuple[int, int]:
+    """(elements of a vector, vectors of a thread) of the copy: as alignment allows, COPY_VECTORS x 16 bytes in all."""
+    run = gcd(geometry.identity, 3 * geometry.branch)
+    vector = min(run & -run, VECTOR_BYTES // itemsize)
+    return vector, min(2 * COPY_VECTORS, COPY_VECTORS * VECTOR_BYTES // (vector * itemsize))
+
+
+def threads_across(groups: int, group_bytes: int) -> int:
+    """Neighbouring threads on neighbouring channels: a power of two that divides the groups, if it fills a sector."""
+    exact = min(groups & -groups, WARP)
+    return exact if exact * group_bytes >= SECTOR_BYTES else min(triton.next_power_of_2(groups), WARP)
+
+
+def turns(wanted: Sequence[float], most: int = 8) -> list[int]:
+    """Small whole numbers in about the ratio of the programs that each part wants, none too small; 0 where none is."""
+    least = min(programs for programs in wanted if programs)
+    choices = [[ceil(count * programs / least - 1e-9) for programs in wanted] for count in range(1, most + 1)]
+
+    def waste(choice: list[int]) -> float:
+        rounds = max(programs / turn for programs, turn in zip(wanted, choice, strict=True) if turn)
+        return rounds * sum(choice) / sum(wanted)
+
+    # A long round is worth only what it saves: neighbours in memory should stay neighbours in time.
+    return min(choices, key=lambda choice: (round(waste(choice), 2), sum(choice)))
+
+
+def _constants(
+    g: Geometry, batch_stride: int, vector: int, shares: dict[str, int], copy_vector: int, copy_count: int
+) -> Constants:
+    units = g.batch * max(places(g, part, positions) for part, positions in shares.items()) * g.branch
+    if max(g.plane * g.channels, 2 * units) >= 2**31:
+        raise ValueError(
+            f"{g.batch} images of {g.height} x {g.width} x {g.channels} elements do not fit 32-bit positions: "
+            "use a smaller batch or smaller images"
+        )
+    return {
+        "H": g.height,
+        "W": g.width,
+        "C": g.channels,
+        "G": g.branch,
+        "K_SQUARE": g.square,
+        "K_BAND": g.band,
+        "X_IMAGE": batch_stride,
+        "X_PIXEL": g.channels,
+        "VECTOR": vector,
+        **{f"SHARE_{part.upper()}": positions for part, positions in shares.items()},
+        "COPY_VECTOR": copy_vector,
+        "COPY_COUNT": copy_count,
+        "BLOCK": THREADS,
+    }
+
+
+def _with_turns(constants: Constants, wanted: list[float], needed: list[int]) -> tuple[Constants, dict[str, int]]:
+    each = turns(wanted)
+    rounds = max(triton.cdiv(programs, turn) for programs, turn in zip(needed, each, strict=True) if turn)
+    names = ("TURN_ROW", "TURN_COLUMN", "TURN_SQUARE", "TURN_COPY")
+    parts = {part: rounds * turn for part, turn in zip(PARTS, each, strict=True)}
+    return {**constants, **dict(zip(names, each, strict=True))}, parts

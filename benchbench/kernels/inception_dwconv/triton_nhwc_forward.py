@@ -1,0 +1,185 @@
+"""y = cat(x_i, conv_sxs(x_s), conv_1xk(x_r), conv_kx1(x_c)) where the channels of a pixel are neighbours in memory.
+
+One launch, four parts. A program belongs to one part and its threads to units of it:
+
+- copy: COPY_COUNT vectors of identity channels a thread, all loaded before the first is stored;
+- row, column: SHARE outputs along the line, VECTOR channels wide; a thread keeps its taps and inputs in registers, so
+  that each input is loaded once a thread; taps that fall outside a line which one thread owns whole are not compiled;
+- square: SHARE_SQUARE outputs down one column, VECTOR channels wide.
+
+Programs of the parts take turns (TURN_*), in proportion to their numbers: all parts walk through memory at one pace, so
+that sectors which narrow channel groups share meet in the L2 cache, and copies fill the gaps of the arithmetic. Units
+behind the last one repeat it without storing, so that inner loads need no mask.
+"""
+
+# Triton's functions are typed by their callers.
+# mypy: disallow-untyped-decorators=False, disable-error-code="no-untyped-def, assignment"
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .launch import Plan, Variant, signature_of, variants_of
+from .triton_nhwc_runs import identity, load_line, load_square, load_taps, places_of, position_of
+
+
+@triton.jit
+def _unit_of(
+    program, N, ROW: tl.constexpr, H: tl.constexpr, W: tl.constexpr, G: tl.constexpr, SHARE: tl.constexpr,
+    BLOCK: tl.constexpr, VECTOR: tl.constexpr,
+):  # fmt: skip
+    """(image, row, column, channels, is a unit) of each thread's first output."""
+    GROUPS: tl.constexpr = G // VECTOR
+    units = places_of(N, ROW, H, W, SHARE) * GROUPS
+    thread = program * BLOCK + tl.arange(0, BLOCK)[:, None]
+    unit = tl.minimum(thread, units - 1).to(tl.uint32)
+    place = unit // GROUPS
+    image, row, column = position_of(place, ROW, H, W, SHARE)
+    c = (unit - place * GROUPS).to(tl.int32) * VECTOR + tl.arange(0, VECTOR)[None, :]
+    return image, row, column, c, thread < units
+
+
+@triton.jit
+def load_bias(bias, c, BIAS: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr):
+    """What the sums of a unit begin with: the bias, or 0 where there is none."""
+    value = tl.zeros((BLOCK, VECTOR), tl.float32)
+    if BIAS:
+        value += tl.load(bias + c).to(tl.float32)
+    return value
+
+
+@triton.jit
+def _band(
+    x, weight, bias, y, c, start, m, X_STEP: tl.constexpr, Y_STEP: tl.constexpr, LENGTH: tl.constexpr,
+    SHARE: tl.constexpr, K: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr,
+):  # fmt: skip
+    REACH: tl.constexpr = K // 2
+    taps = load_taps(weight, c, K)
+    begin = load_bias(bias, c, BIAS, BLOCK, VECTOR)
+    everywhere = tl.full((1, 1), True, tl.int1)
+    inputs = load_line(x, start, everywhere, X_STEP, LENGTH, SHARE, REACH)
+    for s in tl.static_range(SHARE):
+        total = begin
+        for t in tl.static_range(K):
+            if (SHARE != LENGTH) or ((s + t >= REACH) and (s + t < REACH + LENGTH)):
+                total += taps[t] * inputs[s + t]
+        m_out = m
+        if LENGTH % SHARE != 0:
+            m_out = m & (start + s < LENGTH)
+        tl.store(y + s * Y_STEP, total.to(y.dtype.element_ty), mask=m_out)
+
+
+@triton.jit
+def _square(
+    x, weight, bias, y, c, row, column, m, X_PIXEL: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+    SHARE: tl.constexpr, K: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr,
+):  # fmt: skip
+    REACH: tl.constexpr = K // 2
+    taps = load_taps(weight, c, K * K)
+    begin = load_bias(bias, c, BIAS, BLOCK, VECTOR)
+    everywhere = tl.full((1, 1), True, tl.int1)
+    inputs = load_square(x, row, column, everywhere, X_PIXEL, H, W, SHARE, REACH)
+    for s in tl.static_range(SHARE):
+        total = begin
+        for i in tl.static_range(K):
+            if (SHARE != H) or ((s + i >= REACH) and (s + i < REACH + H)):
+                for j in tl.static_range(K):
+                    total += taps[i * K + j] * inputs[(s + i) * K + j]
+        m_out = m
+        if H % SHARE != 0:
+            m_out = m & (row + s < H)
+        tl.store(y + s * W * C, total.to(y.dtype.element_ty), mask=m_out)
+
+
+@triton.jit(do_not_specialize=["N"])
+def forward_kernel(
+    x, w_square, w_row, w_column, b_square, b_row, b_column, y, N, H: tl.constexpr, W: tl.constexpr,
+    C: tl.constexpr, G: tl.constexpr, K_SQUARE: tl.constexpr, K_BAND: tl.constexpr, X_IMAGE: tl.constexpr,
+    X_PIXEL: tl.constexpr, BIAS: tl.constexpr, VECTOR: tl.constexpr, SHARE_ROW: tl.constexpr,
+    SHARE_COLUMN: tl.constexpr, SHARE_SQUARE: tl.constexpr, COPY_VECTOR: tl.constexpr, COPY_COUNT: tl.constexpr,
+    TURN_ROW: tl.constexpr, TURN_COLUMN: tl.constexpr, TURN_SQUARE: tl.constexpr, TURN_COPY: tl.constexpr,
+    BLOCK: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
+    """PART: -1 is what ships; 0, 1, 2, 3 are copy, square, row, column alone, for counting. N images of H x W x C."""
+    COPIED: tl.constexpr = C - 3 * G
+    AFTER_COLUMN: tl.constexpr = TURN_ROW + TURN_COLUMN
+    AFTER_SQUARE: tl.constexpr = AFTER_COLUMN + TURN_SQUARE
+    turn = tl.program_id(0) // (AFTER_SQUARE + TURN_COPY)
+    place = tl.program_id(0) - turn * (AFTER_SQUARE + TURN_COPY)
+    if PART == -1 or PART == 2:
+        program = turn * TURN_ROW + place
+        exists = program * BLOCK < places_of(N, True, H, W, SHARE_ROW) * (G // VECTOR)
+        # Only the last round of turns has programs behind the last unit.
+        if (place < TURN_ROW) & exists:
+            image, row, column, c, m = _unit_of(program, N, True, H, W, G, SHARE_ROW, BLOCK, VECTOR)
+            pixel = row * W + column
+            x_row = x + image * X_IMAGE + (pixel * X_PIXEL + COPIED + G + c)
+            y_row = y + image * (H * W * C) + (pixel * C + COPIED + G + c)
+            _band(x_row, w_row, b_row, y_row, c, column, m, X_PIXEL, C, W, SHARE_ROW, K_BAND, BIAS, BLOCK, VECTOR)
+    if PART == -1 or PART == 3:
+        program = turn * TURN_COLUMN + place - TURN_ROW
+        exists = program * BLOCK < places_of(N, False, H, W, SHARE_COLUMN) * (G // VECTOR)
+        if (place >= TURN_ROW) & (place < AFTER_COLUMN) & exists:
+            image, row, column, c, m = _unit_of(program, N, False, H, W, G, SHARE_COLUMN, BLOCK, VECTOR)
+            pixel = row * W + column
+            x_column = x + image * X_IMAGE + (pixel * X_PIXEL + COPIED + 2 * G + c)
+            y_column = y + image * (H * W * C) + (pixel * C + COPIED + 2 * G + c)
+            _band(
+                x_column, w_column, b_column, y_column, c, row, m,
+                W * X_PIXEL, W * C, H, SHARE_COLUMN, K_BAND, BIAS, BLOCK, VECTOR,
+            )  # fmt: skip
+    if PART == -1 or PART == 1:
+        program = turn * TURN_SQUARE + place - AFTER_COLUMN
+        exists = program * BLOCK < places_of(N, False, H, W, SHARE_SQUARE) * (G // VECTOR)
+        if (place >= AFTER_COLUMN) & (place < AFTER_SQUARE) & exists:
+            image, row, column, c, m = _unit_of(program, N, False, H, W, G, SHARE_SQUARE, BLOCK, VECTOR)
+            pixel = row * W + column
+            x_square = x + image * X_IMAGE + (pixel * X_PIXEL + COPIED + c)
+            y_square = y + image * (H * W * C) + (pixel * C + COPIED + c)
+            _square(
+                x_square, w_square, b_square, y_square, c, row, column, m,
+                X_PIXEL, C, H, W, SHARE_SQUARE, K_SQUARE, BIAS, BLOCK, VECTOR,
+            )  # fmt: skip
+    if TURN_COPY > 0 and (PART == -1 or PART == 0):
+        program = turn * TURN_COPY + place - AFTER_SQUARE
+        exists = program.to(tl.int64) * (BLOCK * COPY_COUNT) < N.to(tl.int64) * (H * W * (COPIED // COPY_VECTOR))
+        if (place >= AFTER_SQUARE) & exists:
+            identity(x, y, program, N, H, W, C, COPIED, X_IMAGE, X_PIXEL, COPY_VECTOR, COPY_COUNT, BLOCK)
+
+
+def strides(x: Tensor) -> dict[str, int]:
+    """X_IMAGE and X_PIXEL of a call: elements between images and between pixels of x, maybe a slice of channels."""
+    _, channels, height, width = x.shape
+    # The stride of a dimension of one element means nothing.
+    pixel = x.stride(3) if width > 1 else x.stride(2) if height > 1 else channels
+    return {"X_IMAGE": x.stride(0) if x.shape[0] > 1 else height * width * pixel, "X_PIXEL": pixel}
+
+
+def forward(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], plan: Plan, out_dtype: torch.dtype
+) -> Tensor:
+    """y, dense in channels_last, for x [N, C, H, W] of which the channels are dense and the rows follow each other.
+
+    biases: three, or none.
+    """
+    y = torch.empty(x.shape, dtype=out_dtype, device=x.device, memory_format=torch.channels_last)
+    weights = [weight.contiguous() for weight in weights]
+    # Without biases the kernel gets pointers that it never follows.
+    arguments = (x, *weights, *(biases or weights), y, x.shape[0])
+    constants = {**plan.constants, **strides(x)}
+    forward_kernel[(plan.programs,)](*arguments, **constants, BIAS=bool(biases), PART=-1, **plan.options)
+    return y
+
+
+def variants(
+    plan: Plan, dtype: torch.dtype, out_dtype: torch.dtype | None = None, weight_dtype: torch.dtype | None = None
+) -> list[Variant]:
+    """What the static checks compile: PART -1, which is what `forward` launches, and each part that has programs."""
+    weight = weight_dtype or dtype
+    signature = signature_of(forward_kernel, [dtype, *[weight] * 6, out_dtype or dtype, "i32"])
+    return variants_of(forward_kernel, signature, {**plan.constants, "BIAS": True}, plan)
