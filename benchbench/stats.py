@@ -211,12 +211,16 @@ def _work(points: Sequence[_Point]) -> dict[str, Array]:
     """Bytes, flops and items of one call, from the first record of the point that says them."""
     works = [next((record.work for record in point.rounds if record.work), {}) for point in points]
     return {
-        "work_bytes": np.array(
-            [w["bytes_read"] + w["bytes_written"] if w else np.nan for w in works], dtype=np.float64
-        ),
-        "work_flops": np.array([w["flops"] if w else np.nan for w in works], dtype=np.float64),
-        "items": np.array([w["items"] if w else np.nan for w in works], dtype=np.float64),
+        "work_bytes": np.array([_sum(w, "bytes_read", "bytes_written") for w in works], dtype=np.float64),
+        "work_flops": np.array([_sum(w, "flops") for w in works], dtype=np.float64),
+        "items": np.array([_sum(w, "items") for w in works], dtype=np.float64),
     }
+
+
+def _sum(work: Mapping[str, int | None], *names: str) -> float:
+    """NaN where one is unknown, as the bytes of what another tool measured are."""
+    known = [value for value in map(work.get, names) if value is not None]
+    return float(sum(known)) if len(known) == len(names) else float("nan")
 
 
 def _rates(found: Mapping[str, Any]) -> dict[str, Array]:
