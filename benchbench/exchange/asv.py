@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from benchbench.exchange.source import Export, Run, only, rows
 
 COLUMNS = (
@@ -84,6 +82,8 @@ def _machine(run: Run) -> dict[str, Any]:
 
 def _grid(case: str, group: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The names of the axes and the values of each, as asv writes them: the text that Python would."""
+    import numpy as np
+
     points = [row["params"] for row in group]
     names = sorted({name for params in points for name in params})
     values = [list(dict.fromkeys(repr(params.get(name)) for params in points)) for name in names]
@@ -115,6 +115,8 @@ def _benchmark(name: str, row: dict[str, Any], names: list[str], values: list[li
 
 def _columns(run: Run, group: list[dict[str, Any]], names: list[str], values: list[list[str]]) -> list[Any]:
     """One result of asv: its columns, each in the order of the grid."""
+    import numpy as np
+
     cells = {tuple(repr(row["params"].get(name)) for name in names): row for row in group}
     grid = [cells.get(cell) for cell in itertools.product(*values)]
     samples = [None if row is None else _samples(row) for row in grid]

@@ -10,8 +10,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from benchbench.exchange.source import Export, Run, named, only, rows
 
 # The version of pytest-benchmark whose format this is.
@@ -80,6 +78,8 @@ def _benchmark(row: dict[str, Any]) -> dict[str, Any]:
 
 def statistics_of(data: Sequence[float]) -> dict[str, Any]:
     """The fields of that tool's stats, in seconds."""
+    import numpy as np
+
     values = np.sort(np.asarray(data, dtype=np.float64))
     q1, median, q3 = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
     mean, deviation = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
