@@ -136,6 +136,12 @@ def accuracy(model: str, kernel_size: int | None = None, ratio: str | None = Non
     return max((float(score) for score in scores if score is not None), default=None)
 
 
+def recipes(model: str, img_size: int = 224) -> tuple[PaperPoint, ...]:
+    """Every row of the paper about this network as it is: two for ResNet-50, which was trained by two recipes."""
+    wanted = (*combination(model), img_size)
+    return tuple(p for p in paper_points() if (p.model, p.kernel_size, p.ratio, p.img_size) == wanted)
+
+
 def figure1_points() -> tuple[PaperPoint, ...]:
     """The six points of figure 1, with the training throughput that it draws."""
     found = []

@@ -9,13 +9,22 @@ from benchbench.reports.chart import Chart
 from benchbench.reports.scatter import scatter
 from benchbench.reports.sentence import headline
 from benchbench.reports.sheet import words
-from benchbench.reports.spots import PAPER_NOTE, PAPER_PRECISION, measured_points, our_spots, paper_spots, with_paper
+from benchbench.reports.spots import (
+    PAPER_NOTE,
+    PAPER_PRECISION,
+    by_recipe,
+    measured_points,
+    our_spots,
+    paper_spots,
+    with_paper,
+)
 from benchbench.reports.theme import style
 from benchbench.reports.theme import theme as theme_named
 
 if TYPE_CHECKING:
     import pandas
 
+FRONT_NOTE = "Shaded: what some measured network beats in accuracy and speed; its edge is the Pareto front."
 MODES = {"train": "training throughput", "infer": "inference throughput"}
 
 
@@ -27,13 +36,15 @@ def figure1(
     overlay: bool = True,
     theme: str = "light",
     conditions: str = "",
+    everything: bool = False,
 ) -> Chart:
     """Top-1 accuracy (%) against images a second of the networks of a run, with their intervals.
 
     results: the frame of ``stats.results``; conditions: machine and preset in words, printed on the chart.
     x: "train" or "infer". Where both memory formats were measured the better is drawn and named. A combination without
     a published accuracy is in ``data`` with ``drawn`` false and named in ``notes``. Raises ValueError for another x or
-    theme, and for a precision that was not measured.
+    theme, and for a precision that was not measured. everything: all of Table 4 and its rivals, sizes joined by family,
+    both recipes of ResNet-50, and the Pareto front of what was measured.
     """
     if x not in MODES:
         raise ValueError(f"no axis {x!r}: choose train or infer")
@@ -41,8 +52,10 @@ def figure1(
     frame = rows.networks(rows.tidy(results))
     frame, named, notes = rows.one_precision(frame[frame["mode"] == x], precision)
     data, about = measured_points(frame, overlay=overlay)
-    ours = our_spots(data) if len(data) else []
-    paper = paper_spots(x, {spot.identity for spot in ours}) if overlay else []
+    data = by_recipe(data) if everything else data
+    ours = our_spots(data, by_family=everything) if len(data) else []
+    paper = paper_spots(x, {spot.identity for spot in ours}, everything=everything) if overlay else []
+    about += [FRONT_NOTE] if everything and ours else []
     notes = [*about, *([PAPER_NOTE] if overlay else []), *notes, *rows.not_measured(frame)]
     with style(chosen):
         figure = scatter(
@@ -50,12 +63,15 @@ def figure1(
             paper,
             chosen,
             title=f"Accuracy against {MODES[x]}",
-            subtitle=[line for line in (headline(frame), words(conditions, *rows.shared(data))) if line],
+            subtitle=[line for line in (headline(frame), words(conditions, *rows.shared(data, conditions))) if line],
             notes=notes,
             x_title=x_title(x, named),
             paper_x_title=x_title(x, PAPER_PRECISION),
+            front=everything,
+            crowded=everything,
         )
-    return Chart("figure1" if x == "train" else f"figure1-{x}", figure, with_paper(data, paper), notes, theme)
+    name = ("figure1-all" if everything else "figure1") + ("" if x == "train" else f"-{x}")
+    return Chart(name, figure, with_paper(data, paper), notes, theme)
 
 
 def x_title(x: str, precision: str) -> str:

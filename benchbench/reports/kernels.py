@@ -42,7 +42,7 @@ def kernels(
             looks(data, _subject),
             chosen,
             title="Throughput against kernel size",
-            subtitle=[words(conditions, named, *rows.shared(data))],
+            subtitle=[words(conditions, named, *rows.shared(data, conditions))],
             notes=notes,
             x_title="kernel size",
             y_title="img/s",

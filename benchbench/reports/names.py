@@ -37,6 +37,7 @@ FAMILIES = (
 )
 # The fixed places of the families of the paper's figure 1; any other takes the next free one, in alphabetical order.
 _FIRST = ("ConvNeXt", "InceptionNeXt", "ResNet", "Swin", "DeiT", "RegNetY")
+_SIZES = {"atto": "A", "femto": "F", "pico": "P", "nano": "N", "tiny": "T", "small": "S", "base": "B", "large": "L"}
 OPERATIONS = {
     "inception_dwconv": "Inception",
     "depthwise_conv": "depthwise",
@@ -60,13 +61,23 @@ def network(model: str, kernel_size: int | None = None, ratio: str | None = None
     bare, size, share = published.combination(model, kernel_size, ratio)
     _, own_size, own_share = published.combination(model)
     stock = published.paper_point(model)
+    bare_name = _plain_name(bare)
     # Two recipes of one network are two accuracies and one throughput: its name is the network's.
-    text = stock.label.removeprefix("RSB-") if stock is not None else bare
+    text = stock.label.removeprefix("RSB-") if stock is not None else bare_name
     if size is not None and (size != own_size or (sizes and bare.startswith("convnext"))):
         text += f"/k{size}"
     if share is not None and share != own_share:
         text += f" ({share})"
     return text + (" FB" if model.endswith(".fb") else "")
+
+
+def _plain_name(model: str) -> str:
+    """The name of a network that the paper does not have: "MambaOut-T" of "mambaout_tiny", else timm's name."""
+    prefix, name = next(((p, n) for p, n in FAMILIES if model.startswith(p)), ("", ""))
+    rest = model.removeprefix(prefix).strip("_")
+    if not name or not rest or "_" in rest or "." in rest:
+        return model
+    return f"{name}-{_SIZES.get(rest, rest.upper())}"
 
 
 def operation(case: str) -> str:

@@ -45,7 +45,7 @@ def ratio(
             looks(data, lambda row: (rows.whole(row["kernel_size"]) or 0,)),
             chosen,
             title="Throughput against the share of the channels that is convolved",
-            subtitle=[words(conditions, named, *rows.shared(data))],
+            subtitle=[words(conditions, named, *rows.shared(data, conditions))],
             notes=notes,
             x_title="ratio",
             y_title="img/s",

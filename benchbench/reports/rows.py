@@ -162,11 +162,11 @@ def not_measured(frame: pandas.DataFrame) -> list[str]:
     return [f"Not drawn, in the table with the reason: {listed}."]
 
 
-def shared(frame: pandas.DataFrame) -> list[str]:
-    """The conditions that all rows share, in words: "batch 128", "224 px"."""
+def shared(frame: pandas.DataFrame, said_already: str = "") -> list[str]:
+    """The conditions that all rows share, in words: "batch 128", "224 px"; without those that are said already."""
     said = []
     for name, text in (("batch", "batch {}"), ("img_size", "{} px")):
         found = distinct(frame, name) if name in frame.columns else []
         if len(found) == 1:
             said.append(text.format(int(found[0])))
-    return said
+    return [text for text in said if text not in said_already]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ PAPER_NOTE = (
     "Grey: the paper's figures (A100, TF32, batch 128, the better layout); one run without a spread, hence no interval."
 )
 Identity = tuple[str, int | None, str | None]
+SPEED = ("throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s")
+ENERGY = ("joules_per_image", "joules_low_per_image", "joules_high_per_image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,18 @@ def measured_points(frame: pandas.DataFrame, *, overlay: bool) -> tuple[pandas.D
         "differs": [_differs(row) for row in records],
     }
     data = good.assign(**columns)
+    data["reduced"] = reduced
     data["hollow"] = (data["differs"] != "") & overlay | reduced
     return data, _notes(data, reduced=reduced, overlay=overlay)
 
 
-def our_spots(data: pandas.DataFrame, *, by_family: bool = False) -> list[Spot]:
-    """The marks of the drawn rows. A line joins ConvNeXt-T's kernel sizes or, with ``by_family``, a family's sizes."""
+def our_spots(data: pandas.DataFrame, *, by_family: bool = False, columns: tuple[str, str, str] = SPEED) -> list[Spot]:
+    """The marks of the drawn rows. A line joins ConvNeXt-T's kernel sizes or, with ``by_family``, a family's sizes.
+
+    columns: of x, its low and its high end.
+    """
     spots = []
-    for row in data[data["drawn"]].to_dict("records"):
+    for row in data[data["drawn"] & data[columns[0]].notna()].to_dict("records"):
         identity = published.combination(*combination(row))
         stock = not _suffix(row) and not str(row["model"]).endswith(".fb")
         spots.append(
@@ -75,15 +82,37 @@ def our_spots(data: pandas.DataFrame, *, by_family: bool = False) -> list[Spot]:
                 label=row["label"],
                 family=row["family"],
                 identity=identity,
-                x=float(row["throughput_img_per_s"]),
+                x=float(row[columns[0]]),
                 y=float(row["accuracy_pct"]),
-                low=rows.value(row["throughput_low_img_per_s"]),
-                high=rows.value(row["throughput_high_img_per_s"]),
-                line=_line(identity, row["family"], by_family=by_family) if stock else "",
+                low=rows.value(row[columns[1]]),
+                high=rows.value(row[columns[2]]),
+                line=_line(identity, row, by_family=by_family) if stock else "",
                 hollow=bool(row["hollow"]),
             )
         )
     return spots
+
+
+def by_recipe(data: pandas.DataFrame) -> pandas.DataFrame:
+    """Each network once for each accuracy that the paper prints for it, under the paper's names; what the paper does
+    not have stays as it is. Sizes other than 224 px are named."""
+    import pandas
+
+    parts = []
+    for position, row in enumerate(data.to_dict("records")):
+        one = data.iloc[[position]]
+        size = rows.whole(row["img_size"]) or PAPER_RESOLUTION
+        known = published.combination(*combination(row)) == published.combination(str(row["model"]))
+        found = published.recipes(str(row["model"]), size) if known and row["drawn"] and not row["reduced"] else ()
+        at = "" if size == PAPER_RESOLUTION or row["reduced"] else f" {size} px"
+        form = " FB" if str(row["model"]).endswith(".fb") else ""
+        parts += [
+            one.assign(
+                label=point.label + form + at + _suffix(row), top1_pct=point.top1_pct, accuracy_pct=point.top1_pct
+            )
+            for point in found
+        ] or [one.assign(label=f"{row['label']}{at}")]
+    return pandas.concat(parts, ignore_index=True) if parts else data
 
 
 def paper_spots(x: str, measured: set[Identity], *, everything: bool = False) -> list[Spot]:
@@ -91,18 +120,19 @@ def paper_spots(x: str, measured: set[Identity], *, everything: bool = False) ->
     chosen = published.figure1_points()
     if everything:
         chosen = tuple(p for p in published.paper_points() if p.table == 4 and p.img_size == PAPER_RESOLUTION)
-    points = {(p.model, p.kernel_size, p.ratio): p for p in chosen}
+    points = list(chosen)
     for model, size, ratio in sorted(measured, key=str):
         found = published.paper_point(model, size, ratio, PAPER_RESOLUTION)
-        if found is not None:
-            points.setdefault((found.model, found.kernel_size, found.ratio), found)
+        if found is not None and found not in points:
+            points.append(found)
     spots = []
-    for identity, point in points.items():
+    for point in points:
+        identity = (point.model, point.kernel_size, point.ratio)
         speed = point.train_img_per_s if x == "train" else point.infer_img_per_s
         if speed is None or point.top1_pct is None:
             continue
         label, family = names.network(*identity, sizes=not everything), names.family(identity[0])
-        line = _line(identity, family, by_family=everything)
+        line = _line(identity, {"family": family, "label": point.label}, by_family=everything)
         spots.append(Spot(label, family, identity, speed, point.top1_pct, line=line, paper=True))
     return spots
 
@@ -112,7 +142,7 @@ def with_paper(data: pandas.DataFrame, paper: list[Spot]) -> pandas.DataFrame:
     import pandas
 
     columns = ["series", "label", "family", *rows.AXES, "layouts"]
-    columns += ["throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s", "joules_per_image"]
+    columns += [*SPEED, *ENERGY]
     columns += ["top1_pct", "accuracy_pct", "drawn", "hollow", "differs", "rounds", "key"]
     theirs = [
         {
@@ -142,9 +172,14 @@ def combination(row: dict[Any, Any]) -> Identity:
     return str(row["model"]), rows.whole(row["kernel_size"]), rows.value(row["ratio"])
 
 
-def _line(identity: Identity, family: str, *, by_family: bool) -> str:
+def _line(identity: Identity, row: Mapping[Any, Any], *, by_family: bool) -> str:
+    family = str(row["family"])
     if by_family:
-        return family if published.combination(identity[0]) == identity else ""
+        # One line, one resolution and one recipe: ResNet-50 has another row that its larger sisters lack.
+        whole = rows.whole(row.get("img_size")) in (None, PAPER_RESOLUTION)
+        return (
+            family if whole and published.combination(identity[0]) == identity and row["label"] != "ResNet-50" else ""
+        )
     return family if identity[0] == "convnext_tiny" and identity[2] == "1" else ""
 
 

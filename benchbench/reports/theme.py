@@ -39,7 +39,8 @@ THEMES = {
         "dark", "#0d1117", "#e6edf3", "#9198a1", "#262c36", (SKY, VERMILLION, GREEN, PURPLE, ORANGE, YELLOW, "#e6edf3")
     ),
 }
-MARKERS = ("o", "*", "s", "D", "^", "v", "P", "X", "<", ">", "h", "p", "8", "d")
+# Thirteen markers and seven colours repeat a pair only after ninety-one families.
+MARKERS = ("o", "*", "s", "D", "^", "v", "P", "X", "<", ">", "h", "p", "d")
 # A star and a triangle of the same nominal size look smaller than a disc.
 _MARKER_SCALE = {
     "*": 1.7,
