@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.models.mixers import PartialDepthwiseConv2d
+from benchbench.models.own import OWN
 
 # Layer scale starts at 1e-6 in ConvNeXt and InceptionNeXt, and at 0 in timm's ResNets: a wrong mixer would then not
 # change the output. Trained networks have values of this order.
@@ -49,6 +51,8 @@ def build(
     """
     if ":" in name:
         return _users(name, kernel_size, ratio)
+    if name in OWN:
+        return _own(name, kernel_size=kernel_size, ratio=ratio, img_size=img_size, drop_path=drop_path)
     options: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
     with _LargeRandomStartsSkipped():
         if name.startswith("inception_next"):
@@ -60,6 +64,22 @@ def build(
         else:
             model = _timm(name, options, img_size)
     _randomise(model)
+    return model
+
+
+def _own(name: str, **options: Any) -> nn.Module:
+    """One of our networks; it draws its own weights, because some need small ones, but from a fixed seed."""
+    import_timm()
+    module, function, *arguments = OWN[name]
+    builder = getattr(importlib.import_module(f"benchbench.models.{module}"), function)
+    taken = inspect.signature(builder).parameters
+    for option in ("kernel_size", "ratio"):
+        if options[option] is not None and option not in taken:
+            raise ValueError(f"{name} has no {option.replace('_', ' ')} to choose")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = builder(*arguments, **{key: value for key, value in options.items() if key in taken})
+    _randomise(model, large=False)
     return model
 
 
@@ -99,7 +119,7 @@ def _timm(name: str, options: dict[str, Any], img_size: int = 0) -> nn.Module:
     """timm's network; img_size goes to the constructors that have it."""
     timm = import_timm()
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, [*OWN, *timm.list_models()], n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else "timm.list_models() lists them"
         raise ValueError(f"no model is called {name!r}: {hint}")
     tries = [options | {"img_size": img_size}, options] if img_size else [options]
@@ -174,15 +194,15 @@ class _LargeRandomStartsSkipped(torch.overrides.TorchFunctionMode):
 
 
 @torch.no_grad()
-def _randomise(model: nn.Module, seed: int = 0) -> None:
-    """Give every large parameter uniform values of variance 2 / fan-in; biases and layer scales become visible."""
+def _randomise(model: nn.Module, *, large: bool = True, seed: int = 0) -> None:
+    """Give large parameters, where asked, uniform values of variance 2 / fan-in; show biases and layer scales."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and large:
             _uniform(parameter, (6 / max(1, parameter[0].numel())) ** 0.5, generator)
         elif name.endswith("bias"):
             _uniform(parameter, 0.1, generator)
-        elif parameter.numel() and parameter.abs().max() < 1e-2:
+        elif parameter.ndim == 1 and parameter.numel() and parameter.abs().max() < 1e-2:
             parameter.fill_(LAYER_SCALE)
 
 

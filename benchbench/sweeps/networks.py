@@ -16,7 +16,15 @@ from benchbench.sweeps import axes
 from benchbench.work import Work
 
 # The fewest channels of any stage, the first's: a ratio that leaves a channel to convolve here leaves one everywhere.
-CONVNEXT_CHANNELS = {"convnext_tiny": 96, "convnext_atto": 40, "convnext_small": 96, "convnext_base": 128}
+CONVNEXT_CHANNELS = {
+    "convnext_tiny": 96,
+    "convnext_tiny.fb": 96,
+    "convnext_atto": 40,
+    "convnext_small": 96,
+    "convnext_small.fb": 96,
+    "convnext_base": 128,
+    "convnext_base.fb": 128,
+}
 INCEPTION_NEXT_CHANNELS = {
     "inception_next_tiny": 96,
     "inception_next_atto": 40,

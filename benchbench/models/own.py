@@ -1,0 +1,21 @@
+"""Which networks are ours, because no library has them: name -> module of this package, function, first arguments.
+
+The functions are called with those of build's options that they take, by name. Names begin as timm's would, and what
+follows the dot says how they differ.
+"""
+
+OWN: dict[str, tuple[str, ...]] = {
+    "convnext_tiny.fb": ("convnext_fb", "convnext", "tiny"),
+    "convnext_small.fb": ("convnext_fb", "convnext", "small"),
+    "convnext_base.fb": ("convnext_fb", "convnext", "base"),
+    "convnext_iso_small": ("isotropic", "convnext_iso", "small"),
+    "convnext_iso_base": ("isotropic", "convnext_iso", "base"),
+    "inception_next_iso_small": ("isotropic", "inception_next_iso", "small"),
+    "inception_next_iso_base": ("isotropic", "inception_next_iso", "base"),
+    "metanext_attn_small": ("isotropic", "metanext_attn", "small"),
+    "inception_next_tiny.without_1x11": ("ablation", "without_branch", "1x11"),
+    "inception_next_tiny.without_11x1": ("ablation", "without_branch", "11x1"),
+    "inception_next_tiny.without_3x3": ("ablation", "without_branch", "3x3"),
+    "inception_next_tiny.bands_in_sequence": ("ablation", "bands_in_sequence"),
+    "inception_next_tiny.layer_norm": ("ablation", "layer_norm"),
+}
