@@ -193,6 +193,8 @@ def _results(one: Instruction, state: State) -> State | None:
     name = one.name.removeprefix("U") if one.name not in ("UMOV",) else "MOV"
     if name in ("ISETP",):
         return _compare(one, state)
+    if name == "PLOP3":
+        return _logic(one, state)
     if not operands:
         return None
     wide = ".64" in op or (name == "CS2R" and ".32" not in op)
@@ -209,6 +211,18 @@ def _results(one: Instruction, state: State) -> State | None:
         known = None if a is None or b is None or c is None or carry is None else a * b + c + carry
         return _write(operands[0], known, False)
     return None
+
+
+def _logic(one: Instruction, state: State) -> State | None:
+    """PLOP3 d, e, a, b, c, lut of d, lut of e: bit 4 a + 2 b + c of a lut is the result; 0x80 is a and b and c."""
+    if len(one.operands) < 7:
+        return None
+    truths = [_truth(operand, state) for operand in one.operands[2:5]]
+    if None in truths:
+        return None
+    bit = sum(weight for weight, truth in zip((4, 2, 1), truths, strict=True) if truth)
+    tables = [int(operand, 0) for operand in one.operands[5:7]]
+    return {one.operands[k].strip(): tables[k] >> bit & 1 for k in (0, 1)}
 
 
 def _write(target: str, value: int | None, wide: bool) -> State | None:

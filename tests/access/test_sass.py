@@ -111,6 +111,18 @@ def test_a_64_bit_counter_of_the_newest_architecture_is_followed() -> None:
     assert found[1] == 7
 
 
+def test_a_trip_counted_in_a_predicate_is_followed() -> None:
+    # Two trips need no counter: the assembler turns a predicate over.
+    found = trips(
+        "UPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x80, 0x0",
+        ".L_x_0:",
+        "PLOP3.LUT P2, PT, PT, PT, UP0, 0x80, 0x0",
+        "UPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x40, 0x0",
+        "@P2 BRA `(.L_x_0)",
+    )
+    assert found == [1, 2, 2, 2, 1]
+
+
 def test_nested_loops_multiply() -> None:
     found = trips(
         "MOV R0, RZ",
