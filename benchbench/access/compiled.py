@@ -45,8 +45,9 @@ class Access:
 class Resources:
     """What one compiled variant of a kernel needs of a multiprocessor. Bytes and counts, never rounded.
 
-    spill_bytes is the stack; local_accesses counts STL and LDL. instructions is None, with the reason, where a loop
-    has no constant trip count. loaded_before_store: bytes that one thread loads ahead of its first store.
+    spill_bytes is the stack; local_accesses counts STL and LDL, local_places are their source lines. instructions is
+    None, with the reason, where a loop has no constant trip count. loaded_before_store: bytes that one thread loads
+    ahead of its first store.
     """
 
     kernel: str
@@ -55,6 +56,7 @@ class Resources:
     registers: int
     spill_bytes: int
     local_accesses: int
+    local_places: tuple[str, ...]
     shared_bytes: int
     ctas_per_sm: int
     occupancy: float
@@ -120,12 +122,12 @@ def with_source(listing: sass.Listing) -> list[str]:
     labels: dict[int, list[str]] = {}
     for name, index in listing.labels.items():
         labels.setdefault(index, []).append(name)
-    text, place = [], ("", 0)
+    text, current = [], ("", 0)
     for index, one in enumerate(listing.instructions):
         text += [f"{name}:" for name in labels.get(index, ()) if name.startswith(".L")]
-        if (one.file, one.line) != place:
-            place = (one.file, one.line)
-            text.append(f"// {os.path.basename(one.file)}:{one.line}  {linecache.getline(one.file, one.line).strip()}")
+        if (one.file, one.line) != current:
+            current = (one.file, one.line)
+            text.append(f"// {place(*current)}  {linecache.getline(*current).strip()}")
         text.append(f"    {one.predicate:6}{one.opcode} {', '.join(one.operands)}".rstrip())
     return text
 
@@ -135,6 +137,11 @@ def capability(arch: str) -> int:
     if arch not in SHARED_PER_SM:
         raise ValueError(f"unknown architecture {arch!r}: known are {', '.join(SHARED_PER_SM)}")
     return int(arch.removeprefix("sm_"))
+
+
+def place(file: str, line: int) -> str:
+    """A source line as people write it: kernel.py:12."""
+    return f"{os.path.basename(file)}:{line}"
 
 
 def ctas_per_sm(arch: str, *, threads: int, registers: int, shared_bytes: int) -> int:
@@ -230,6 +237,7 @@ def _resources(name: str, arch: str, made: Any) -> Resources:
         registers=registers,
         spill_bytes=stack,
         local_accesses=sum(mix.get(word, 0) for word in ("STL", "LDL")),
+        local_places=tuple(dict.fromkeys(place(one.file, one.line) for one in code if one.name in ("STL", "LDL"))),
         shared_bytes=shared,
         ctas_per_sm=ctas_per_sm(arch, **limits),
         occupancy=occupancy(arch, **limits),
@@ -349,6 +357,7 @@ def _key(
 
 def _from_json(text: str) -> Resources:
     found = json.loads(text)
+    found["local_places"] = tuple(found["local_places"])
     found["accesses"] = tuple(Access(**{**a, "tensors": tuple(a["tensors"])}) for a in found["accesses"])
     return Resources(**found)
 

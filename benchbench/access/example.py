@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import cache, compiled, traced, traffic
+from benchbench.access import cache, compiled, rows, traced, traffic
 from benchbench.access.shipped import Variant
 
 Row = dict[str, Any]
@@ -124,33 +124,33 @@ TRITON_TYPES = {
 
 def resource_rows(path: str, *, archs: tuple[str, ...] = ("sm_90",)) -> list[Row]:
     """A row a launch of the file's example and architecture: registers, spills, occupancy, widths, instructions."""
-    rows = []
-    for variant in launches_of(load_example(path)):
-        for arch in archs:
-            found = compiled.compile_kernel(
-                variant.function, variant.signature, variant.constants, arch=arch, options=variant.options
-            )
-            rows.append(
-                {
-                    "kernel": found.kernel,
-                    "arch": arch,
-                    "programs": variant.programs,
-                    "threads": found.threads,
-                    "registers": found.registers,
-                    "spill_bytes": found.spill_bytes,
-                    "local_accesses": found.local_accesses,
-                    "shared_bytes": found.shared_bytes,
-                    "occupancy": found.occupancy,
-                    "bytes_in_flight": found.bytes_in_flight,
-                    "instructions": found.instructions,
-                    "reason": found.instructions_reason,
-                    "load_widths": sorted({a.width for a in found.of("load")}, reverse=True),
-                    "store_widths": sorted({a.width for a in found.of("store")}, reverse=True),
-                    "mma": found.mma,
-                    "mix": dict(found.mix),
-                }
-            )
-    return rows
+    return [_resource_row(variant, arch) for variant in launches_of(load_example(path)) for arch in archs]
+
+
+def _resource_row(variant: Variant, arch: str) -> Row:
+    found = compiled.compile_kernel(
+        variant.function, variant.signature, variant.constants, arch=arch, options=variant.options
+    )
+    return {
+        "kernel": found.kernel,
+        "arch": arch,
+        "programs": variant.programs,
+        "threads": found.threads,
+        "registers": found.registers,
+        "spill_bytes": found.spill_bytes,
+        "local_accesses": found.local_accesses,
+        "shared_bytes": found.shared_bytes,
+        "occupancy": found.occupancy,
+        "bytes_in_flight": found.bytes_in_flight,
+        "instructions": found.instructions,
+        "reason": found.instructions_reason,
+        "load_widths": sorted({a.width for a in found.of("load")}, reverse=True),
+        "store_widths": sorted({a.width for a in found.of("store")}, reverse=True),
+        "mma": found.mma,
+        "spilled_at": list(found.local_places),
+        "accesses": rows.accesses([found]),
+        "mix": dict(found.mix),
+    }
 
 
 def sass_lines(path: str, *, arch: str = "sm_90") -> list[str]:
@@ -167,12 +167,14 @@ def sass_lines(path: str, *, arch: str = "sm_90") -> list[str]:
 def traffic_of(path: str, *, limit_s: float = 120.0, l2: cache.L2 | None = None) -> Row:
     """What the example asks of memory, as JSON-able rows; call it in a process with TRITON_INTERPRET=1.
 
-    {"sites": a row a load or store, "tensors": a row a tensor, "out_of_bounds": lines, "dram": the modelled cache's}.
+    {"sites": a row a load or store, "tensors": a row a tensor, "out_of_bounds": lines, "dram": the modelled cache's,
+    "statements": as ``rows.sites``}.
     """
     found = traced.trace(load_example(path), limit_s=limit_s, keep_steps=True)
     dram = cache.modelled_dram(found.steps, l2 or cache.L2())
     return {
         "sites": [site_row(site) for site in found.sites],
+        "statements": rows.sites(found),
         "tensors": [tensor_row(tensor) for tensor in found.tensors],
         "out_of_bounds": [str(one) for one in found.out_of_bounds],
         "dram": {"read_bytes": dram.read_bytes, "written_bytes": dram.written_bytes, "hit_sectors": dram.hit_sectors},

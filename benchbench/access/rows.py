@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import linecache
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from benchbench.access import compiled, shipped, traced
 from benchbench.access.compiled import Resources
 from benchbench.access.shipped import STREAMED, Spec, Variant
+from benchbench.access.traffic import Traffic
 
 Row = dict[str, Any]
 
@@ -57,16 +59,33 @@ def resource_row(spec: Spec) -> Row:
         "occupancy": whole.occupancy,
         "bytes_in_flight": bytes_in_flight(whole, identity[1] if identity else None, branches),
         "instructions_per_output": instructions_per_output(spec, counted),
+        "reason": "; ".join(found.instructions_reason for _, found in counted if found.instructions_reason),
         "instructions_over_parts": instructions_over_parts(whole, [found for _, found in parts]),
         "store_widths": widths(branches, "store"),
         "wide_load_share": wide_load_share(branches, shipped.widest_access(spec)),
         "identity_widths": widths([identity[1]], "") if identity else [],
         "widest_bytes": shipped.widest_access(spec),
         "mma": whole.mma,
+        "spilled_at": [place for found in [whole, *(found for _, found in others)] for place in found.local_places],
+        "accesses": accesses([whole, *(found for _, found in others)]),
         "programs": main.programs,
         "threads": whole.threads,
         "mix": whole.mix,
     }
+
+
+def accesses(found: Iterable[Resources]) -> list[list[Any]]:
+    """[kind, tensors, width, times, place, statement] of the machine code's loads and stores, equal ones together."""
+    together: dict[tuple[Any, ...], int] = {}
+    for one in found:
+        for access in one.accesses:
+            statement = linecache.getline(access.file, access.line).strip()
+            where = compiled.place(access.file, access.line)
+            key = (access.kind, "/".join(access.tensors), access.width, where, statement)
+            together[key] = together.get(key, 0) + access.times
+    return [
+        [kind, tensors, width, times, where, text] for (kind, tensors, width, where, text), times in together.items()
+    ]
 
 
 def is_copy(found: Resources) -> bool:
@@ -88,14 +107,16 @@ def bytes_in_flight(whole: Resources, identity: Resources | None, branches: Sequ
     return ahead * whole.threads * whole.ctas_per_sm
 
 
-def instructions_per_output(spec: Spec, counted: Iterable[tuple[Variant, Resources]]) -> float:
-    """Sum of instructions x programs x threads over the outputs of a batch of 128. Raises ValueError for a loop
-    without a constant trip count."""
+def instructions_per_output(spec: Spec, counted: Iterable[tuple[Variant, Resources]]) -> float | None:
+    """Sum of instructions x programs x threads over the outputs of a batch of 128.
+
+    None where a loop has no constant trip count: the row's reason names it.
+    """
     channels, height, width = spec.sizes
     total = 0
     for variant, found in counted:
         if found.instructions is None:
-            raise ValueError(found.instructions_reason)
+            return None
         total += found.instructions * variant.programs * found.threads
     return total / (shipped.COUNTED_BATCH * channels * height * width)
 
@@ -161,6 +182,20 @@ def in_interpreter(task: str, argument: dict[str, Any]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def sites(found: Traffic) -> list[list[Any]]:
+    """[kind, tensor, requested bytes, place, statement] of every load and store of the source."""
+    return [
+        [
+            site.kind,
+            site.tensor,
+            site.requested_bytes,
+            compiled.place(site.file, site.line),
+            linecache.getline(site.file, site.line).strip(),
+        ]
+        for site in found.sites
+    ]
+
+
 def traffic_row(spec: Spec) -> Row:
     """Requested, unique and sector bytes of the streamed tensors beside the floor, at a batch of 2; interpreted."""
     call = shipped.adapter(spec.op).launcher(spec, shipped.TRACED_BATCH)
@@ -183,5 +218,6 @@ def traffic_row(spec: Spec) -> Row:
         "stored_bytes": found.requested_bytes("store", STREAMED),
         "parameter_bytes": found.requested_bytes() - requested,
         "out_of_bounds": [str(one) for one in found.out_of_bounds],
+        "sites": sites(found),
         "launches": len(found.launches),
     }

@@ -67,7 +67,7 @@ def stock_moves(
             raise ValueError(f"no stock model for {value!r}: known are {', '.join(known)}")
     if mode == "forward":
         return tuple(_forward(mixer, precision, layout, device))
-    return tuple(_backward(mixer, precision, device))
+    return tuple(_backward(mixer, precision))
 
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
@@ -118,7 +118,7 @@ def _forward(mixer: Mixer, precision: str, layout: str, device: str) -> list[Mov
     return [*moves, Move("concatenate", read, mixer.elements * stream, "visible")]
 
 
-def _backward(mixer: Mixer, precision: str, device: str) -> list[Move]:
+def _backward(mixer: Mixer, precision: str) -> list[Move]:
     stream, inner = _sizes(precision)
     cast, branch = stream != inner, mixer.branch
     moves: list[Move] = []
