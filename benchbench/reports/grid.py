@@ -114,7 +114,7 @@ def _panel(panel: Axes, dots: Sequence[Dot], looks: Mapping[str, Look], chosen: 
 
 def short(value: float) -> str:
     """A tick in few letters: 120,000 is "120k"."""
-    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= scale:
             unit = 1e3 if prefix == "k" else scale
             return f"{value / unit:,.4g}{prefix}"
