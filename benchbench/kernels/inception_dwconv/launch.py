@@ -21,6 +21,8 @@ VECTOR_BYTES = 16
 # as the kernel is high, hence fewer columns.
 LONGEST_ROW = 28
 LONGEST_SQUARE = 14
+# Elements of grad_y that a thread of the backward sums before the threads of its program add up.
+SUMMED = 128
 # The widest load or store of a thread. Eight of them in flight a thread are 64 KiB a multiprocessor at a quarter of the
 # occupancy, above the 24 to 35 KiB that latency times bandwidth asks for.
 COPY_VECTORS = 8
@@ -139,7 +141,7 @@ def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
         "column": {"S": window(g.height, 7 if v == 8 else 14), "SEG": v, "V": v},
     }
-    copy = min(COPY_VECTORS * THREADS * VECTOR_BYTES // itemsize, triton.next_power_of_2(max(g.identity * g.plane, 1)))
+    copy = copied(g, itemsize)
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
     parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
@@ -176,12 +178,44 @@ def nhwc_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
     return Plan("backward", "nhwc", geometry, *launch_nhwc.backward(geometry, itemsize, batch_stride, arch))
 
 
+def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+    """Threads own windows of one channel over many images: see the docstring of `triton_nchw_backward`."""
+    g = geometry
+    v = vector(g.width, itemsize)
+    square, row = segment(g.width, LONGEST_SQUARE), segment(g.width, LONGEST_ROW)
+    tiles = {
+        "square": {"S": window(g.height, rows(g.width, square, 32)), "SEG": square, "V": v},
+        "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
+        "column": {"S": window(g.height, {8: 4, 4: 7}.get(v, 14)), "SEG": v, "V": v},
+    }
+    copy = copied(g, itemsize)
+    sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
+    constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
+    parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
+    for name, tile in tiles.items():
+        units = g.batch * triton.cdiv(g.height, tile["S"]) * triton.cdiv(g.width, tile["SEG"])
+        wanted = max(1, SUMMED // (tile["S"] * tile["SEG"]))
+        tile["TILES"] = min(wanted, triton.next_power_of_2(triton.cdiv(units, THREADS)))
+        parts[name] = g.branch * triton.cdiv(units, tile["TILES"] * THREADS)
+        constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
+    del constants["COLUMN_SEG"]
+    constants["LENGTH"] = triton.next_power_of_2(max(g.square**2, g.band) + 1)
+    return Plan("backward", "nchw", geometry, constants, parts)
+
+
+def copied(geometry: Geometry, itemsize: int) -> int:
+    """Elements that a program of the identity copies."""
+    chunk = geometry.identity * geometry.plane
+    return min(COPY_VECTORS * THREADS * VECTOR_BYTES // itemsize, int(triton.next_power_of_2(max(chunk, 1))))
+
+
 Planner = Callable[[Geometry, int, int, int], Plan]
 # (layout, direction) -> planner(geometry, itemsize, batch_stride, arch)
 PLANNERS: dict[tuple[str, str], Planner] = {
     ("nchw", "forward"): nchw_forward,
     ("nhwc", "forward"): nhwc_forward,
     ("nhwc", "backward"): nhwc_backward,
+    ("nchw", "backward"): nchw_backward,
 }
 
 

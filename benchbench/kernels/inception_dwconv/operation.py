@@ -10,7 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
-from . import reference, triton_nchw_forward, triton_nhwc_backward, triton_nhwc_forward
+from . import reference, triton_nchw_backward, triton_nchw_forward, triton_nhwc_backward, triton_nhwc_forward
 from .launch import Plan, plan
 
 # layout -> forward(x, weights, biases, plan, out_dtype) -> y
@@ -20,6 +20,7 @@ FORWARD: dict[str, Callable[..., Tensor]] = {
 }
 # layout -> backward(x, grad_y, weights, plan) -> (grad_x, [grad_w] * 3, [grad_b] * 3)
 BACKWARD: dict[str, Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]] = {
+    "nchw": triton_nchw_backward.backward,
     "nhwc": triton_nhwc_backward.backward,
 }
 

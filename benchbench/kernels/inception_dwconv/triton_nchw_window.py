@@ -52,38 +52,28 @@ def lanes_of(piece, V: tl.constexpr):
     """The columns of a piece [units, V]: V tensors [units]."""
     UNITS: tl.constexpr = piece.shape[0]
     if V == 1:
-        return (tl.reshape(piece, [UNITS]),)
-    elif V == 2:
-        a, b = tl.split(piece)
-        return (a, b)
-    elif V == 4:
-        even, odd = tl.split(tl.reshape(piece, [UNITS, 2, 2]))
-        a, c = tl.split(even)
-        b, d = tl.split(odd)
-        return (a, b, c, d)
+        lanes = (tl.reshape(piece, [UNITS]),)
     else:
-        even, odd = tl.split(tl.reshape(piece, [UNITS, 2, 2, 2]))
-        a, b, c, d = lanes_of(tl.reshape(even, [UNITS, 4]), 4)
-        e, f, g, h = lanes_of(tl.reshape(odd, [UNITS, 4]), 4)
-        return (a, e, b, f, c, g, d, h)
+        even, odd = tl.split(tl.reshape(piece, [UNITS, V // 2, 2]))
+        evens = lanes_of(even, V // 2)
+        odds = lanes_of(odd, V // 2)
+        lanes = ()
+        for i in tl.static_range(V // 2):
+            lanes = lanes + (evens[i], odds[i])
+    return lanes
 
 
 @triton.jit
-def piece_of(lanes, FIRST: tl.constexpr, V: tl.constexpr):
-    """The piece [units, V] of lanes FIRST to FIRST + V - 1."""
+def piece_of(lanes, FIRST: tl.constexpr, V: tl.constexpr, STEP: tl.constexpr = 1):
+    """The piece [units, V] of lanes FIRST, FIRST + STEP and so on."""
     UNITS: tl.constexpr = lanes[0].shape[0]
     if V == 1:
-        return tl.reshape(lanes[FIRST], [UNITS, 1])
-    elif V == 2:
-        return tl.join(lanes[FIRST], lanes[FIRST + 1])
-    elif V == 4:
-        even = tl.join(lanes[FIRST], lanes[FIRST + 2])
-        odd = tl.join(lanes[FIRST + 1], lanes[FIRST + 3])
-        return tl.reshape(tl.join(even, odd), [UNITS, 4])
+        piece = tl.reshape(lanes[FIRST], [UNITS, 1])
     else:
-        even = tl.join(tl.join(lanes[FIRST], lanes[FIRST + 4]), tl.join(lanes[FIRST + 2], lanes[FIRST + 6]))
-        odd = tl.join(tl.join(lanes[FIRST + 1], lanes[FIRST + 5]), tl.join(lanes[FIRST + 3], lanes[FIRST + 7]))
-        return tl.reshape(tl.join(even, odd), [UNITS, 8])
+        even = piece_of(lanes, FIRST, V // 2, 2 * STEP)
+        odd = piece_of(lanes, FIRST + STEP, V // 2, 2 * STEP)
+        piece = tl.reshape(tl.join(even, odd), [UNITS, V])
+    return piece
 
 
 @triton.jit
