@@ -11,14 +11,24 @@ def conv_backends(call: Callable[[], Any]) -> str:
     """Run ``call`` once and say which backend PyTorch selected for its convolutions, as in
 
     "forward CudaDepthwise2d x3, Cudnn x1; backward CudaDepthwise2d x3". Empty where it ran no convolution of PyTorch.
-    Asked of torch._C._select_conv_backend for each convolution as it is dispatched, with its own tensors. A compiled
-    call runs eagerly while it is watched: for what its graph runs, read `kernel_names`.
+    Asked of torch._C._select_conv_backend for each convolution as it is dispatched, with its own tensors. Of a compiled
+    call these are the convolutions that its graph leaves to PyTorch; what it generates shows in `kernel_names` alone.
     """
     from torch.utils._python_dispatch import TorchDispatchMode
 
     found: dict[str, Counter[str]] = {"forward": Counter(), "backward": Counter()}
 
     class Asking(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+        @classmethod
+        def ignore_compile_internals(cls) -> bool:
+            # Else PyTorch runs compiled functions eagerly while they are watched.
+            return True
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            # Nothing is compiled in here; saying so spares each process the import of the compiler, some 2 s.
+            return False
+
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             selected = _selected(function, args, kwargs or {})
             if selected:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from benchbench import machine
 from benchbench.switches import PRECISIONS, read_back, tf32_allowed
 
 torch = pytest.importorskip("torch")
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_a_description_without_a_gpu_is_plain_json_with_every_field() -> None:
@@ -157,6 +162,33 @@ def test_each_convolution_is_asked_for_its_backend_forward_and_backward() -> Non
     assert backward.startswith("backward ")
     assert backward.endswith(" x2")
     assert machine.conv_backends(lambda: x + 1) == ""
+
+
+def test_asking_for_backends_does_not_import_the_compiler() -> None:
+    code = """
+import sys, torch
+from benchbench.machine import conv_backends
+x, w = torch.ones(1, 2, 4, 4), torch.ones(2, 1, 3, 3)
+assert conv_backends(lambda: torch.conv2d(x, w, groups=2))
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    assert ran.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_compiled_call_is_asked_as_it_is_compiled() -> None:
+    x, weight = torch.randn(2, 8, 7, 7), torch.randn(8, 1, 3, 3)
+    seen: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        seen.append("compiled")
+        return graph
+
+    compiled = torch.compile(lambda: torch.conv2d(x, weight, groups=8).relu(), backend=backend)
+    compiled()
+    assert machine.conv_backends(compiled).startswith("forward ")
+    assert seen == ["compiled"]
 
 
 @pytest.mark.parametrize(
