@@ -118,3 +118,24 @@ def kernel_names(call: Callable[[], Any]) -> tuple[str, ...]:
     events = [e for e in profiled.events() or () if e.device_type == DeviceType.CUDA]
     names = [e.name for e in sorted(events, key=lambda e: e.time_range.start)]
     return tuple(dict.fromkeys(n for n in names if not n.startswith(("Memcpy", "Memset", "ProfilerStep"))))
+
+
+def compiled_kernels() -> dict[str, tuple[str, ...]]:
+    """The hashes of what Triton has compiled in this process, by kernel: equal hashes are equal binaries.
+
+    Looks at the kernels that this package and what it imported hold as module attributes.
+    """
+    import sys
+
+    found: dict[str, tuple[str, ...]] = {}
+    for module_name, module in list(sys.modules.items()):
+        if not module_name.startswith("benchbench"):
+            continue
+        for name, value in vars(module).items():
+            if type(value).__name__ != "JITFunction" or getattr(value, "__module__", module_name) != module_name:
+                continue
+            caches = list(getattr(value, "device_caches", {}).values())
+            hashes = {str(kernel.hash) for cache in caches for kernel in cache[0].values() if hasattr(kernel, "hash")}
+            if hashes:
+                found[f"{module_name.partition('.')[2]}.{name}"] = tuple(sorted(hashes))
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench import nvml
-from benchbench.dispatch import backends_in, conv_backends, kernel_names, refuse_label
+from benchbench.dispatch import backends_in, compiled_kernels, conv_backends, kernel_names, refuse_label
 from benchbench.doctor import Finding, doctor
 from benchbench.monitor import Monitor
 from benchbench.switches import autocast, switches
@@ -21,6 +21,7 @@ __all__ = [
     "Monitor",
     "autocast",
     "backends_in",
+    "compiled_kernels",
     "conv_backends",
     "describe",
     "difference",

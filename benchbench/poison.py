@@ -59,6 +59,9 @@ def _patched_empty() -> Iterator[None]:
     def poisoning(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def filled(*args: Any, **kwargs: Any) -> Any:
+            # What is traced now would be compiled with the filling in it, and timed so.
+            if torch.compiler.is_compiling():
+                return function(*args, **kwargs)
             return fill(function(*args, **kwargs))
 
         return filled
@@ -95,20 +98,33 @@ def _perturbed_malloc() -> Iterator[None]:
 def _poison_free_blocks(device: Any) -> None:
     """Allocate every block that the caching allocator holds free, fill it, and free it again.
 
-    Largest first: each request then fits one block exactly, so nothing new is asked of the driver.
+    Largest first: each request then fits one block exactly, so nothing new is asked of the driver. Blocks of other
+    streams and of CUDA graphs' own pools are out of reach: no call on this stream is given them either.
     """
     import torch
 
     torch.cuda.synchronize(device)
     index = device.index if device.index is not None else torch.cuda.current_device()
-    sizes = [
-        block["size"]
-        for segment in torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
-        if segment["device"] == index
-        for block in segment["blocks"]
-        if block["state"] == "inactive"
-    ]
-    held = [torch.empty(size, dtype=torch.uint8, device=device) for size in sorted(sizes, reverse=True)]
+    stream = torch.cuda.current_stream(device).cuda_stream
+    segments = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    sizes = free_blocks(segments, device=index, stream=stream)
+    held = [torch.empty(size, dtype=torch.uint8, device=device) for size in sizes]
     for block in held:
         block.fill_(0xFF)
     del held
+
+
+def free_blocks(segments: list[dict[str, Any]], *, device: int, stream: int) -> list[int]:
+    """Sizes in bytes, largest first, of the blocks that the next allocations on this device and stream may get."""
+    return sorted(
+        (
+            block["size"]
+            for segment in segments
+            if segment["device"] == device
+            and segment.get("stream", stream) == stream
+            and tuple(segment.get("segment_pool_id", (0, 0))) == (0, 0)
+            for block in segment["blocks"]
+            if block["state"] == "inactive"
+        ),
+        reverse=True,
+    )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,6 +213,22 @@ def test_a_label_is_refused_where_something_else_ran(
 ) -> None:
     refused = machine.refuse_label(backend, ran, kernels)
     assert (reason in refused) if reason else refused == ""
+
+
+def test_the_hashes_of_compiled_kernels_are_found_where_they_are_defined(monkeypatch: pytest.MonkeyPatch) -> None:
+    class JITFunction:
+        __module__ = "benchbench.fake_kernels"
+
+        def __init__(self, *hashes: str) -> None:
+            self.device_caches = {0: ({i: SimpleNamespace(hash=h) for i, h in enumerate(hashes)}, {}, None, None, None)}
+
+    module = ModuleType("benchbench.fake_kernels")
+    vars(module).update(forward=JITFunction("b", "a"), unused=JITFunction(), number=3)
+    elsewhere = ModuleType("benchbench.fake_launch")
+    vars(elsewhere).update(forward=vars(module)["forward"])
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
+    assert machine.compiled_kernels() == {"fake_kernels.forward": ("a", "b")}
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -14,7 +14,7 @@ import pytest
 
 from benchbench import verify
 from benchbench.case import Workload
-from benchbench.poison import poisoned
+from benchbench.poison import free_blocks, poisoned
 from benchbench.state import float64, tf32_rounded
 from benchbench.switches import switches
 from benchbench.verify import Verdict, check, recheck
@@ -450,6 +450,23 @@ def test_poison_reaches_every_way_to_allocate_and_ends_with_its_block() -> None:
         assert torch.empty(2, device="meta").is_meta
     assert [getattr(torch, name) for name in names] == before
     assert "new_empty" not in vars(torch.Tensor)
+
+
+def test_only_blocks_that_this_stream_may_be_given_are_poisoned_largest_first() -> None:
+    def segment(*sizes: int, **where: Any) -> dict[str, Any]:
+        blocks = [{"size": size, "state": "inactive"} for size in sizes] + [{"size": 9, "state": "active_allocated"}]
+        return {"device": 0, "stream": 7, "segment_pool_id": (0, 0), "blocks": blocks} | where
+
+    segments = [
+        segment(1, 3),
+        segment(2),
+        segment(4, device=1),
+        segment(5, stream=8),
+        segment(6, segment_pool_id=(0, 1)),
+    ]
+    assert free_blocks(segments, device=0, stream=7) == [3, 2, 1]
+    older = [{"device": 0, "blocks": [{"size": 1, "state": "inactive"}]}]
+    assert free_blocks(older, device=0, stream=7) == [1]
 
 
 @pytest.mark.gpu
