@@ -18,4 +18,12 @@ OWN: dict[str, tuple[str, ...]] = {
     "inception_next_tiny.without_3x3": ("ablation", "without_branch", "3x3"),
     "inception_next_tiny.bands_in_sequence": ("ablation", "bands_in_sequence"),
     "inception_next_tiny.layer_norm": ("ablation", "layer_norm"),
+    "pvt_small": ("pvt", "pvt", "small"),
+    "pvt_medium": ("pvt", "pvt", "medium"),
+    "pvt_large": ("pvt", "pvt", "large"),
+    "t2t_vit_14": ("t2t_vit", "t2t_vit", "14"),
+    "t2t_vit_19": ("t2t_vit", "t2t_vit", "19"),
+    "t2t_vit_24": ("t2t_vit", "t2t_vit", "24"),
+    "replknet_31b": ("replknet", "replknet", "training"),
+    "replknet_31b.merged": ("replknet", "replknet", "merged"),
 }
