@@ -23,8 +23,8 @@ METRICS = (
     "gpu__time_duration.sum",
 )
 _IDENTITY = frozenset(
-    ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream")
-    + ("Block Size", "Grid Size", "Device", "CC", "Section Name")
+    "ID,Process ID,Process Name,Host Name,Kernel Name,Kernel Time,Context,Stream,Block Size,Grid Size,Device,CC,"
+    "Section Name".split(",")
 )
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _SMALL = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0}
@@ -122,9 +122,8 @@ def _launch(cells: Mapping[str, str], metrics: Mapping[str, float]) -> Launch:
 
 def _dimensions(cell: str) -> tuple[int, ...]:
     """(8416, 1, 1) of "(8,416, 1, 1)": a comma without a blank behind it separates thousands."""
-    return tuple(
-        int(part.replace(",", "")) for part in cell.strip(" ()").split(", ") if part.replace(",", "").isdigit()
-    )
+    parts = (part.replace(",", "") for part in cell.strip(" ()").split(", "))
+    return tuple(int(part) for part in parts if part.isdigit())
 
 
 def bare_name(kernel: str) -> str:
