@@ -17,16 +17,17 @@ _MEMORY = re.compile(r"(tt\.(?:load|store|atomic_rmw|atomic_cas|descriptor_\w+))
 def tensors_by_line(text: str) -> dict[tuple[str, str, int], tuple[str, ...]]:
     """(load | store | atomic, file name, innermost line) of a memory operation -> the arguments its pointer is from."""
     places = _places(text)
-    origins = _origins(text)
+    known: dict[str, frozenset[str]] = {}
     found: dict[tuple[str, str, int], set[str]] = {}
     for row in text.splitlines():
+        # Names are given anew in sibling regions, so a pointer is looked up where it is used.
+        _follow(row, known)
         if operation := _MEMORY.search(row):
             pointers = _OPERAND.findall(operation[2])
             where = places.get(operation[3] or "")
             if pointers and where:
-                found.setdefault((_kind(operation[1]), *where), set()).update(
-                    origins.get(pointers[0].split("#")[0], ())
-                )
+                origin = known.get(pointers[0].split("#")[0], frozenset())
+                found.setdefault((_kind(operation[1]), *where), set()).update(origin)
     return {where: tuple(sorted(names)) for where, names in found.items()}
 
 
@@ -36,19 +37,17 @@ def _kind(operation: str) -> str:
     return "store" if "store" in operation or "scatter" in operation else "load"
 
 
-def _origins(text: str) -> dict[str, frozenset[str]]:
-    """Every value -> the pointer arguments that it is computed from, loop-carried values through their start."""
-    known: dict[str, frozenset[str]] = {}
-    for row in text.splitlines():
-        if "tt.func" in row:
-            known = {**known, **{name: frozenset({name.lstrip("%")}) for name in _ARGUMENT.findall(row)}}
-            continue
-        for inner, outer in _CARRIED.findall(row) if "iter_args" in row else ():
-            known[inner] = known.get(outer.split("#")[0], frozenset())
-        if (assigned := _ASSIGNED.match(row)) and "tt.load" not in row:
-            operands = (name.split("#")[0] for name in _OPERAND.findall(assigned[2]))
-            known[assigned[1]] = frozenset().union(*(known.get(name, frozenset()) for name in operands))
-    return known
+def _follow(row: str, known: dict[str, frozenset[str]]) -> None:
+    """Note which pointer arguments the values that this line defines are computed from; carried ones by their start."""
+    if "tt.func" in row:
+        known.update({name: frozenset({name.lstrip("%")}) for name in _ARGUMENT.findall(row)})
+        return
+    for inner, outer in _CARRIED.findall(row) if "iter_args" in row else ():
+        known[inner] = known.get(outer.split("#")[0], frozenset())
+    if assigned := _ASSIGNED.match(row):
+        # What is loaded may be an index, but is no pointer.
+        operands = () if "tt.load" in row else _OPERAND.findall(assigned[2])
+        known[assigned[1]] = frozenset().union(*(known.get(name.split("#")[0], frozenset()) for name in operands))
 
 
 def _places(text: str) -> dict[str, tuple[str, int]]:
