@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+LAUNCHES_KEPT = 200
+
 
 def conv_backends(call: Callable[[], Any]) -> str:
     """Run ``call`` once and say which backend PyTorch selected for its convolutions, as in
@@ -101,9 +103,10 @@ def backends_in(ran: str) -> set[str]:
 
 
 def kernel_names(call: Callable[[], Any]) -> tuple[str, ...]:
-    """The device kernels of one call, each name once, in the order of their launch; empty on a CPU.
+    """The device kernels of one call in the order of their launch; empty on a CPU.
 
-    Copies and fills of memory are left out: they are no kernels.
+    A name stands there as often as it was launched, so that counters of a profile can be shared out; of more than 200
+    launches (networks) each name once. Copies and fills of memory are left out: they are no kernels.
     """
     import torch
     from torch._C._autograd import DeviceType
@@ -117,7 +120,8 @@ def kernel_names(call: Callable[[], Any]) -> tuple[str, ...]:
         torch.cuda.synchronize()
     events = [e for e in profiled.events() or () if e.device_type == DeviceType.CUDA]
     names = [e.name for e in sorted(events, key=lambda e: e.time_range.start)]
-    return tuple(dict.fromkeys(n for n in names if not n.startswith(("Memcpy", "Memset", "ProfilerStep"))))
+    kernels = [name for name in names if not name.startswith(("Memcpy", "Memset", "ProfilerStep"))]
+    return tuple(kernels if len(kernels) <= LAUNCHES_KEPT else dict.fromkeys(kernels))
 
 
 def compiled_kernels() -> dict[str, tuple[str, ...]]:
