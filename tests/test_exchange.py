@@ -280,6 +280,14 @@ def test_nvbench_without_samples_gives_its_best_figure_and_says_so(tmp_path: Pat
     assert (without.status, without.reason) == ("fail", "imported from nvbench: it has no time")
 
 
+def test_results_of_one_name_are_rounds_of_one_point(tmp_path: Path) -> None:
+    twice = {"results": [{"command": name, "times": [time]} for name, time in (("a", 1.0), ("b", 3.0), ("a", 2.0))]}
+    found = exchange.read(saved(tmp_path, twice))
+    assert [(r.params["command"], r.round, r.samples_s) for r in found] == [
+        ("a", 0, (1.0,)), ("b", 0, (3.0,)), ("a", 1, (2.0,))
+    ]  # fmt: skip
+
+
 def test_a_skipped_state_of_nvbench_is_a_skip_with_its_reason(tmp_path: Path) -> None:
     skipped = nvbench(is_skipped=True, skip_reason="too large", summaries=None, axis_values=None)
     (found,) = exchange.read(saved(tmp_path, skipped))

@@ -6,7 +6,9 @@ read("results.json")                  Records, marked as imported
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,17 @@ def read(path: Path | str, name: str = "") -> list[Record]:
         raise ValueError(f"{path.name}, read as {chosen}: {error}") from None
     if not records:
         raise ValueError(f"{path.name}, read as {chosen}: it has no result")
-    return records
+    return _numbered(records)
+
+
+def _numbered(records: Sequence[Record]) -> list[Record]:
+    """Results of the same name are rounds of one point, in their order: a run holds one record a point and round."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for record in records:
+        numbered.append(replace(record, round=seen[record.key]))
+        seen[record.key] += 1
+    return numbered
 
 
 def _recognised(text: str) -> str:

@@ -60,13 +60,19 @@ def rows(run: Run, *, level: float = 0.95) -> tuple[list[dict[str, Any]], tuple[
     for row in kept:
         row["records"] = measured[row["key"], row["arm"]]
         row["params"] = row["records"][0].params
-    left = tuple(f"{named(row)}: {row['status']} {row['reason']}".rstrip() for row in found if row["status"] != "ok")
+    left = tuple(f"{named(row)}: {_fate(row)}" for row in found if row["status"] != "ok")
     return kept, left
 
 
 def named(row: Mapping[str, Any]) -> str:
     """The key of a row, with its arm where it has one."""
     return f"{row['key']} [{row['arm']}]" if row["arm"] else str(row["key"])
+
+
+def _fate(row: Mapping[str, Any]) -> str:
+    """What became of a point; the reason of most says the status itself."""
+    status, reason = str(row["status"]), str(row["reason"])
+    return reason if reason.startswith(status) else f"{status}: {reason}".removesuffix(": ")
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +87,6 @@ def imported(
     *,
     status: str = "ok",
     reason: str = "",
-    round_: int = 0,
     items: int | None = None,
     host_samples_s: Sequence[float] = (),
 ) -> Record:
@@ -98,7 +103,6 @@ def imported(
         params=clean,
         status=status,
         reason=": ".join(part for part in (f"imported from {tool}", reason) if part),
-        round=round_,
         samples_s=tuple(samples_s),
         host_samples_s=tuple(host_samples_s),
         clock="imported",
