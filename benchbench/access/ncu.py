@@ -22,23 +22,8 @@ METRICS = (
     "smsp__inst_executed.sum",
     "gpu__time_duration.sum",
 )
-_IDENTITY = frozenset(
-    [
-        "ID",
-        "Process ID",
-        "Process Name",
-        "Host Name",
-        "Kernel Name",
-        "Kernel Time",
-        "Context",
-        "Stream",
-        "Block Size",
-        "Grid Size",
-        "Device",
-        "CC",
-        "Section Name",
-    ]
-)
+_PROCESS = ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream")
+_IDENTITY = (*_PROCESS, "Block Size", "Grid Size", "Device", "CC", "Section Name")
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _SMALL = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0}
 PERMISSION = (

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import rows, shipped
+from benchbench.access import rows, shipped, thresholds
 from benchbench.access.shipped import Spec
 
 Row = dict[str, Any]
@@ -139,7 +139,17 @@ def check_static(
         )
     now = collect(gated_specs() if specs is None else specs, jobs=jobs)
     before: dict[str, Row] = json.loads(file.read_text())
-    return compare(before, now), len(now)
+    return beyond_thresholds(now) + compare(before, now), len(now)
+
+
+def beyond_thresholds(now: Mapping[str, Row]) -> list[Finding]:
+    """What the thresholds of the fused mixer forbid, whatever it was before."""
+    return [
+        Finding(row["kernel"], key, f"{what} beyond its threshold", limit, value)
+        for key, row in now.items()
+        if " inception_dwconv " in key
+        for what, limit, value in thresholds.violations(row)
+    ]
 
 
 def compare(before: Mapping[str, Row], now: Mapping[str, Row]) -> list[Finding]:
