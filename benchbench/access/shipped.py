@@ -101,13 +101,15 @@ class Adapter:
     """How one operation is asked for its kernels.
 
     ships: whether there is a kernel; variants: the launches of a call at COUNTED_BATCH; launcher: for interpreted
-    kernels, a call at a batch on CPU tensors; floor_elements: streamed elements an image must at least move.
+    kernels, a call at a batch on CPU tensors; floor_elements: streamed elements an image must at least move;
+    kernel_size: what 0 stands for.
     """
 
     ships: Callable[[Spec], bool]
     variants: Callable[[Spec], list[Variant]]
     launcher: Callable[[Spec, int], Callable[[], Any]]
     floor_elements: Callable[[Spec], int]
+    kernel_size: int
 
 
 def adapter(op: str) -> Adapter:
@@ -190,7 +192,7 @@ def _inception_floor(spec: Spec) -> int:
 
 
 ADAPTERS = {
-    "inception_dwconv": Adapter(_inception_ships, _inception_variants, _inception_launcher, _inception_floor),
+    "inception_dwconv": Adapter(_inception_ships, _inception_variants, _inception_launcher, _inception_floor, 11),
 }
 
 
