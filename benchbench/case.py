@@ -89,9 +89,9 @@ class Workload:
             The verifier also calls it with the state in float64. None: not verified, and the record says so.
             The state is a dataclass, dict, tuple or object whose tensors and modules the verifier can find. It may
             offer verification_inputs() -> the tensors that the outputs must follow (else all that it holds), and
-            verification_pairs() -> iterator of (name, out, plain, exact), for networks: what was computed, the
-            definition in the point's precision and in float64, for each mixer at its timed shape and for the whole
-            at batch 2. Compute each pair when it is asked for: memory is filled with NaN meanwhile.
+            verification_pairs() -> iterator of (name, out, plain, exact[, multiply-adds]), for networks: what was
+            computed, the definition in the point's precision and in float64, for each mixer at its timed shape and for
+            the whole at batch 2. Compute each pair when it is asked for: memory is filled with NaN meanwhile.
     phases: for training, the parts of ``call`` in order, as (name, state -> None) with the names "forward", "backward"
             and "optimizer"; calling them one after another is the same as ``call``.
     """

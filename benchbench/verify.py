@@ -335,13 +335,17 @@ def _index(position: int, shape: tuple[int, ...], offset: int) -> tuple[int, ...
 
 
 def _check_pairs(state: Any) -> dict[str, float]:
-    """Compare what a state verifies by itself: (name, out, plain, exact), one after another, over poisoned memory."""
+    """Compare what a state verifies by itself: (name, out, plain, exact) one after another, over poisoned memory.
+
+    A fifth value is the number of multiply-adds behind the tensor (see `check`), 0 where it is left out.
+    """
     pairs = getattr(state, "verification_pairs", None)
     if pairs is None:
         return {}
     error: dict[str, float] = {}
     with poisoned(_device(state)):
-        for name, out, plain, exact in pairs():
-            expected = _expect(name, plain, exact, tf32=tf32_allowed() and out.device.type == "cuda")
+        for name, out, plain, exact, *counted in pairs():
+            tf32 = tf32_allowed() and out.device.type == "cuda"
+            expected = _expect(name, plain, exact, tf32=tf32, multiply_adds=sum(counted))
             error[name] = max(error.get(name, 0.0), _compare(out, expected))
     return error

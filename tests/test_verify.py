@@ -378,6 +378,22 @@ def test_a_sum_of_many_terms_may_be_added_one_after_another_but_must_not_miss_on
     assert not check(Workload(make, one_missed, counted, pairwise), state).ok
 
 
+def test_a_pair_may_say_how_many_terms_were_added() -> None:
+    x = torch.randn(4, 200_000, generator=torch.Generator().manual_seed(1))
+    added = torch.from_numpy(numpy.add.accumulate(x.numpy(), axis=1)[:, -1].copy())
+
+    class Network:
+        counted: tuple[int, ...] = ()
+
+        def verification_pairs(self) -> Any:
+            yield "sum", added, x.sum(1), x.double().sum(1), *self.counted
+
+    work, network = workload(lambda state: None, None), Network()
+    assert not check(work, network).ok
+    network.counted = (x.numel(),)
+    assert check(work, network).ok
+
+
 def test_a_largest_error_is_found_across_slices_and_in_every_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "CHUNK_ELEMENTS", 7)
     exact = torch.zeros(5, 4, 3, 3, dtype=torch.float64)

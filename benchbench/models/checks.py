@@ -20,7 +20,7 @@ from benchbench.models.mixers import by_definition, is_depthwise
 if TYPE_CHECKING:
     from benchbench.models.step import Step
 
-Comparison = tuple[str, Tensor, Tensor, Tensor]
+Comparison = tuple[str, Tensor, Tensor, Tensor] | tuple[str, Tensor, Tensor, Tensor, int]
 IMAGES = 2
 LARGE = 1 << 17
 
@@ -50,7 +50,13 @@ def mixers(step: Step) -> Iterator[Comparison]:
         ]
         for name in results[0]:
             out, defined, truth = (result[name] for result in results)
-            yield f"{path} {name}", out, defined, truth
+            yield f"{path} {name}", out, defined, truth, _multiply_adds(mixer, x)
+
+
+def _multiply_adds(mixer: nn.Module, x: Tensor) -> int:
+    """At most those of a mixer, forward and backward: each weight meets each pixel of each image three times."""
+    weights = sum(parameter.numel() for parameter in mixer.parameters())
+    return 3 * weights * (x.numel() // x.shape[1])
 
 
 def whole_inference(step: Step) -> Comparison:

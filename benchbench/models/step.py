@@ -100,7 +100,7 @@ class Step:
         """Autocast to the step's type; nothing where its precision is not a mixed one."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(self.kind, dtype=self.autocast_dtype)
 
-    def verification_pairs(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+    def verification_pairs(self) -> Iterator[checks.Comparison]:
         """What the verifier compares: (name, out, plain, exact), see benchbench.models.checks."""
         return checks.comparisons(self)
 
