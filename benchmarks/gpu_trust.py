@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ("test_timer.py", "test_verify.py", "test_machine.py", "test_monitor.py")
+TESTS = ("test_timer.py", "test_verify.py", "test_machine.py", "test_monitor.py", "test_verify_cases.py")
 
 
 @dataclass(frozen=True, slots=True)

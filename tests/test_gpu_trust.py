@@ -27,7 +27,7 @@ def test_every_file_with_a_test_of_timer_verifier_or_machine_marked_gpu_is_run_b
         import gpu_trust
     finally:
         sys.path.pop(0)
-    names = ("timer", "verify", "machine", "monitor", "energy", "doctor", "dispatch", "switches")
+    names = ("timer", "verify", "verify_cases", "machine", "monitor", "energy", "doctor", "dispatch", "switches")
     files = [ROOT / "tests" / f"test_{name}.py" for name in names]
     marked = {file.name for file in files if file.exists() and "pytest.mark.gpu" in file.read_text()}
     assert marked == set(gpu_trust.TESTS)
