@@ -60,6 +60,9 @@ def ratio_text(ratio: float | None, low: float | None = None, high: float | None
     if ratio is None or is_missing(ratio):
         return MISSING
     decimals = max(2, _decimals(ratio, 3))
+    if low is not None and high is not None and not is_missing(low) and not is_missing(high) and high > 3 * abs(low):
+        # So wide an interval, from two rounds, has no third digit.
+        return f"{_fixed(ratio, decimals)}x ({number_text(low, digits=2)}-{number_text(high, digits=2)})"
     return _with_interval(ratio, low, high, decimals, "x")
 
 

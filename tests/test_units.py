@@ -59,6 +59,10 @@ def test_bounds_that_differ_are_printed_differently() -> None:
     assert units.ratio_text(1.2003, 1.2001, 1.2005) == "1.2003x (1.2001-1.2005)"
 
 
+def test_an_interval_without_information_has_no_third_digit() -> None:
+    assert units.ratio_text(0.938, 0.0463, 20.021) == "0.938x (0.046-20)"
+
+
 def test_a_small_ratio_keeps_its_digits() -> None:
     assert units.ratio_text(0.0123) == "0.0123x"
 

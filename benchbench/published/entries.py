@@ -22,20 +22,20 @@ OWN_NETWORKS = {
     "PVT-Medium": "pvt_medium",
     "PVT-Large": "pvt_large",
     "RepLKNet-31B": "replknet_31b",
-    "MetaNeXt-Attn": "metanext_attn_isotropic_small",
-    "ConvNeXt-S (iso.)": "convnext_isotropic_small",
-    "ConvNeXt-B (iso.)": "convnext_isotropic_base",
-    "InceptionNeXt-S (iso.)": "inception_next_isotropic_small",
-    "InceptionNeXt-B (iso.)": "inception_next_isotropic_base",
+    "MetaNeXt-Attn": "metanext_attn_small",
+    "ConvNeXt-S (iso.)": "convnext_iso_small",
+    "ConvNeXt-B (iso.)": "convnext_iso_base",
+    "InceptionNeXt-S (iso.)": "inception_next_iso_small",
+    "InceptionNeXt-B (iso.)": "inception_next_iso_base",
     "DeiT-S": "deit_small_patch16_224",
     "DeiT-B": "deit_base_patch16_224",
 }
 # The authors timed Facebook's form of these; timm's form is the second row.
 FACEBOOK_FORM = ("convnext_tiny", "convnext_small", "convnext_base")
 ABLATIONS = {
-    "remove horizontal band kernel": "inception_next_tiny.no_row",
-    "remove vertical band kernel": "inception_next_tiny.no_column",
-    "remove small square kernel": "inception_next_tiny.no_square",
+    "remove horizontal band kernel": "inception_next_tiny.without_1x11",
+    "remove vertical band kernel": "inception_next_tiny.without_11x1",
+    "remove small square kernel": "inception_next_tiny.without_3x3",
     "bands in sequence": "inception_next_tiny.bands_in_sequence",
     "LayerNorm": "inception_next_tiny.layer_norm",
 }

@@ -64,7 +64,7 @@ def access(
     groups = _groups(data)
     notes = [*_notes(data), *others, *more, *notes, *rows.not_measured(frame)]
     with style(chosen):
-        about = words(conditions, named, shape, MODES.get(mode, mode), *rows.shared(good, conditions))
+        about = words(conditions, shape, MODES.get(mode, mode), *rows.shared(good, conditions, named))
         figure = _draw(groups, chosen, subtitle=about, notes=notes)
     return Chart("access", figure, data.drop(columns=["layouts"], errors="ignore"), notes, theme)
 

@@ -45,7 +45,7 @@ def breakdown(
     bars = {bar: _parts(data[data["bar"] == bar]) for bar in dict.fromkeys(data["bar"])}
     notes = [*_sums(bars), *notes, *rows.not_measured(frame)]
     with style(chosen):
-        about = words(conditions, named, *rows.shared(good, conditions))
+        about = words(conditions, *rows.shared(good, conditions, named))
         figure = _draw(bars, chosen, subtitle=about, notes=notes)
     columns = ["bar", "part", "case", *rows.AXES, "median_s", "low_s", "high_s", "rounds", "key"]
     return Chart("breakdown", figure, data.reindex(columns=columns).reset_index(drop=True), notes, theme)

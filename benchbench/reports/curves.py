@@ -35,6 +35,7 @@ def selected(
     frame, named, notes = rows.one_precision(frame, precision)
     data = rows.better_layout(rows.measured(frame))
     data = data if of == "operators" else _filled(data)
+    data = rows.ordered(data)
     if data.empty:
         notes.append(f"Nothing to draw: no {of} were measured.")
     both = data[data["layouts"].str.contains(",").astype(bool)] if len(data) else data

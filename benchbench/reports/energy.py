@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchbench.reports import rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.figure1 import MODES
-from benchbench.reports.scatter import scatter
+from benchbench.reports.scatter import beyond, scatter
 from benchbench.reports.sheet import words
 from benchbench.reports.spots import ENERGY, by_recipe, measured_points, our_spots, with_paper
 from benchbench.reports.theme import style
@@ -47,7 +47,7 @@ def energy(
     without = sorted(set(data.loc[data["joules_per_image"].isna(), "label"])) if len(data) else []
     about += [f"Without an energy, in the table only: {', '.join(without)}."] if without and ours else []
     about += [_ABOUT] if ours else ["Nothing to draw: no energy was measured (it needs the GPU's energy counter)."]
-    notes = [*about, *notes, *rows.not_measured(frame)]
+    notes = [*about, *beyond(ours), *notes, *rows.not_measured(frame)]
     with style(chosen):
         figure = scatter(
             ours,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.reports import rows
 from benchbench.reports.chart import Chart
-from benchbench.reports.scatter import scatter
+from benchbench.reports.scatter import beyond, scatter
 from benchbench.reports.sentence import headline
 from benchbench.reports.sheet import words
 from benchbench.reports.spots import (
@@ -55,7 +55,7 @@ def figure1(
     data = by_recipe(data) if everything else data
     ours = our_spots(data, by_family=everything) if len(data) else []
     paper = paper_spots(x, {spot.identity for spot in ours}, everything=everything) if overlay else []
-    about += [FRONT_NOTE] if everything and ours else []
+    about += beyond(ours) + ([FRONT_NOTE] if everything and ours else [])
     notes = [*about, *([PAPER_NOTE] if overlay else []), *notes, *rows.not_measured(frame)]
     with style(chosen):
         figure = scatter(

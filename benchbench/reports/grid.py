@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PANEL_WIDTHS = {1: 5.4, 2: 2.9, 3: 2.05, 4: 1.68}
 _MOST_TICKS = 8
+# A panel is at most so many times as high as its highest point, however wide an interval is.
+_ROOM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def grid(
             _handle(name, look, chosen) for name, look in looks.items() if any(dot.series == name for dot in dots)
         ],
         widths=[width] * len(across),
-        heights=[min(2.9, 0.62 * width + 0.55)] * len(down),
+        heights=[min(2.9 if len(down) < 3 else 1.6, 0.62 * width + 0.55)] * len(down),
         left=0.8 + 0.13 * max(row.count("\n") for row in down),
         gap=(0.5, 0.3),
         above=0.2 * bool(across[0]),
@@ -106,10 +108,25 @@ def _panel(panel: Axes, dots: Sequence[Dot], looks: Mapping[str, Look], chosen: 
             above = [max(0.0, high - dot.y) for dot, _, high in known]
             xs, ys = [dot.x for dot, *_ in known], [dot.y for dot, *_ in known]
             panel.errorbar(xs, ys, yerr=[below, above], fmt="none", ecolor=ink, elinewidth=0.9, capsize=1.8, zorder=4)
-    tops = [value for dot in dots for value in (dot.y, dot.high) if value is not None]
-    panel.set_ylim(0, 1.08 * max(tops) if tops and max(tops) > 0 else 1)
+    panel.set_ylim(0, _top(dots))
     panel.yaxis.set_major_locator(MaxNLocator(5))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: short(tick)))
+
+
+def _top(dots: Sequence[Dot]) -> float:
+    """High enough for every point, and for its interval unless that would flatten the points: then it is cut."""
+    highest = max((dot.y for dot in dots), default=0.0)
+    ends = max((dot.high for dot in dots if dot.high is not None), default=0.0)
+    return 1.08 * min(max(highest, ends), _ROOM * highest) or 1.0
+
+
+def beyond(dots: Sequence[Dot]) -> list[str]:
+    """A note where intervals leave their panel."""
+    panels: dict[tuple[str, str], list[Dot]] = {}
+    for dot in dots:
+        panels.setdefault((dot.row, dot.column), []).append(dot)
+    count = sum(1 for same in panels.values() for dot in same if dot.high is not None and dot.high > _top(same))
+    return [f"{count} intervals reach beyond their panel and are cut; the table has them."] if count else []
 
 
 def short(value: float) -> str:

@@ -8,7 +8,7 @@ from benchbench import published
 from benchbench.reports import names, rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.curves import dot, looks, mode_of, selected, tabled, with_variant
-from benchbench.reports.grid import grid
+from benchbench.reports.grid import beyond, grid
 from benchbench.reports.sheet import words
 from benchbench.reports.theme import style
 from benchbench.reports.theme import theme as theme_named
@@ -36,13 +36,14 @@ def kernels(
     records = data.to_dict("records")
     data = data.assign(series=[with_variant(_name(row), row) for row in records])
     dots = [_dot(row) for row in data.to_dict("records")]
+    notes += beyond(dots)
     with style(chosen):
         figure = grid(
             dots,
             looks(data, _subject),
             chosen,
             title="Throughput against kernel size",
-            subtitle=[words(conditions, named, *rows.shared(data, conditions))],
+            subtitle=[words(conditions, *rows.shared(data, conditions, named))],
             notes=notes,
             x_title="kernel size",
             y_title="img/s",

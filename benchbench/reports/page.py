@@ -100,6 +100,7 @@ def _tables(frame: pandas.DataFrame) -> Iterator[list[str]]:
     for title, part in (("Networks", networks), ("Operators", operators), ("Controls and other cases", others)):
         if part.empty:
             continue
+        part = rows.ordered(part)
         said = table.rows(part)
         limits = [limit(record, known) for record in part.to_dict("records")]
         if any(limits):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench.reports import names, rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.curves import dot, looks, mode_of, selected, tabled, with_variant
-from benchbench.reports.grid import grid
+from benchbench.reports.grid import beyond, grid
 from benchbench.reports.sheet import words
 from benchbench.reports.theme import style
 from benchbench.reports.theme import theme as theme_named
@@ -39,13 +39,14 @@ def ratio(
     records = data.to_dict("records")
     data = data.assign(series=[with_variant(f"kernel size {rows.whole(row['kernel_size'])}", row) for row in records])
     dots = [_dot(row) for row in data.to_dict("records")]
+    notes += beyond(dots)
     with style(chosen):
         figure = grid(
-            sorted(dots, key=lambda one: one.row),
+            sorted(dots, key=lambda one: one.row.split("\n")[0]),
             looks(data, lambda row: (rows.whole(row["kernel_size"]) or 0,)),
             chosen,
             title="Throughput against the share of the channels that is convolved",
-            subtitle=[words(conditions, named, *rows.shared(data, conditions))],
+            subtitle=[words(conditions, *rows.shared(data, conditions, named))],
             notes=notes,
             x_title="ratio",
             y_title="img/s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchbench.stats import MEASURES
@@ -63,6 +64,7 @@ OTHER = (
     "clock",
 )
 # The paper's precision first; then from the widest to the narrowest.
+MODE_ORDER = ("forward", "backward", "forward_backward", "train", "infer")
 PRECISIONS = ("tf32", "fp32", "amp-fp16", "amp-bf16", "amp", "fp16", "bf16")
 
 
@@ -162,9 +164,35 @@ def not_measured(frame: pandas.DataFrame) -> list[str]:
     return [f"Not drawn, in the table with the reason: {listed}."]
 
 
-def shared(frame: pandas.DataFrame, said_already: str = "") -> list[str]:
-    """The conditions that all rows share, in words: "batch 128", "224 px"; without those that are said already."""
-    said = []
+def ordered(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows in an order for readers: networks, operators by stage, then the rest; forward before backward."""
+    keys = [_order(row) for row in frame.to_dict("records")]
+    return frame.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def _order(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    model, size, mode = value(row["model"]), value(row["shape"]), str(value(row["mode"]))
+    pixels = [int(part) for part in str(size).split("x")[1:] if part.isdigit()] if size else []
+    kind = 0 if model is not None else 1 if size else 2
+    settings = tuple(str(value(row[axis])) for axis in ("precision", "layout", "backend", "compile", "key"))
+    share = str(value(row["ratio"]) or "1")
+    place = MODE_ORDER.index(mode) if mode in MODE_ORDER else 99
+    names = (str(row["case"]), str(model)) if kind else (str(model), "")
+    return (
+        kind,
+        [-side for side in pixels],
+        *names,
+        place,
+        share != "1",
+        share,
+        whole(row["kernel_size"]) or 0,
+        *settings,
+    )
+
+
+def shared(frame: pandas.DataFrame, said_already: str = "", first: str = "") -> list[str]:
+    """What all rows share, in words: ``first``, "batch 128", "224 px"; without what ``said_already`` says."""
+    said = [first] if first else []
     for name, text in (("batch", "batch {}"), ("img_size", "{} px")):
         found = distinct(frame, name) if name in frame.columns else []
         if len(found) == 1:

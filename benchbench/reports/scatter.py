@@ -98,7 +98,7 @@ def _panel(
 ) -> None:
     _limits_x(panel, [*ours, *paper])
     hairs = _front(panel, front, chosen, less_is_better=less_is_better) if front else []
-    segments = _lines(panel, ours, chosen, index)
+    segments = _lines(panel, ours, chosen, index) + _intervals(panel, ours)
     if not crowded:
         segments += _lines(panel, paper, chosen, index)
         hairs += _pairs(panel, ours, paper, chosen)
@@ -130,6 +130,29 @@ def _mark(panel: Axes, spot: Spot, chosen: Theme, number: int, *, size: float) -
         panel.errorbar(spot.x, spot.y, xerr=ends, fmt="none", ecolor=ink, elinewidth=1, capsize=2.2, zorder=4)
     face = chosen.paper if spot.hollow else ink
     panel.plot(spot.x, spot.y, shape, ms=marker_size(shape, size), mfc=face, mec=ink, mew=1.2, zorder=5)
+
+
+def _intervals(panel: Axes, spots: Sequence[Spot]) -> list[Segment]:
+    """The drawn part of every interval."""
+    left, right = panel.get_xlim()
+    known = [(s.y, max(s.low, left), min(s.high, right)) for s in spots if s.low is not None and s.high is not None]
+    return [(low, y, high, y) for y, low, high in known]
+
+
+def beyond(spots: Sequence[Spot]) -> list[str]:
+    """A note where intervals leave the panel."""
+    left, right = _span(spots)
+    count = sum(1 for s in spots if s.low is not None and s.high is not None and (s.low < left or s.high > right))
+    return [f"{count} intervals reach beyond the panel and are cut; the table has them."] if count else []
+
+
+def _span(spots: Sequence[Spot]) -> tuple[float, float]:
+    """The values that a panel must show: every point, and its interval unless that would squeeze the points."""
+    xs = [spot.x for spot in spots if spot.x > 0]
+    low, high = (min(xs), max(xs)) if xs else (1.0, 2.0)
+    room = max(high - low, 0.35 * high)
+    ends = [end for spot in spots for end in (spot.low, spot.high) if end is not None and end > 0]
+    return max(min([low, *ends]), low - room, 0.3 * low), min(max([high, *ends]), high + room)
 
 
 def _lines(panel: Axes, spots: Sequence[Spot], chosen: Theme, index: dict[str, int]) -> list[Segment]:
@@ -184,8 +207,7 @@ def _limits_y(panel: Axes, values: Sequence[float]) -> None:
 def _limits_x(panel: Axes, spots: Sequence[Spot]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
-    ends = [end for spot in spots for end in (spot.x, spot.low, spot.high) if end is not None and end > 0]
-    low, high = (min(ends), max(ends)) if ends else (1.0, 2.0)
+    low, high = _span(spots)
     if high > _LOGARITHMIC * low:
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -18,14 +18,16 @@ _UNITS = {"batch": "batch {}", "img_size": "{} px", "cache": "{} cache"}
 
 
 def rows(results: pandas.DataFrame) -> list[dict[str, str]]:
-    """The results as text, in their order: what it is, the axes that vary, the median time and the throughput with
-    their intervals, bytes a second, the spread between rounds, and the status with its reason where it is not ok.
+    """The results as text, networks first, then operators by stage.
+
+    What a point is, the axes that vary, the median time and the throughput with their intervals, bytes a second, the
+    spread between rounds, and the status with its reason where it is not ok.
 
     All rows have the same columns; a column that no row fills is left out, and what was not measured is "-".
     """
     frame = choose.tidy(results)
     varying = [name for name in _settings(frame) if len(_values(frame, name)) > 1]
-    found = [_row(record, varying) for record in frame.to_dict("records")]
+    found = [_row(record, varying) for record in choose.ordered(frame).to_dict("records")]
     filled = [name for name in (found[0] if found else ()) if any(row[name] != units.MISSING for row in found)]
     return [{name: row[name] for name in filled} for row in found]
 
@@ -87,7 +89,8 @@ def _row(record: Mapping[Any, Any], varying: Sequence[str]) -> dict[str, str]:
         "throughput": units.throughput_text(
             known["throughput_img_per_s"], known["throughput_low_img_per_s"], known["throughput_high_img_per_s"]
         ),
-        "bandwidth": units.bandwidth_text(known["bytes_per_s"] or None),
+        # The bytes of a network are those of its images and logits alone: no bandwidth.
+        "bandwidth": units.bandwidth_text(None if choose.value(record["model"]) else known["bytes_per_s"] or None),
         "peak memory": units.bytes_text(known["peak_memory_bytes"]),
         "energy an image": units.energy_text(known["joules_per_image"]),
         "spread": units.spread_text(known["between_spread"]),

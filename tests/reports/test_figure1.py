@@ -158,6 +158,16 @@ def test_speeds_of_another_order_than_the_paper_get_a_panel_of_their_own(network
     assert len(figure1(networks).figure.axes) == 1
 
 
+def test_an_interval_that_leaves_the_panel_is_cut_and_counted(
+    network: Row, frame: Callable[..., pandas.DataFrame]
+) -> None:
+    wide = network("resnet50", None, None, 900.0)
+    wide.update(throughput_low_img_per_s=1.0, throughput_high_img_per_s=1e6)
+    chart = figure1(frame([wide, network("convnext_tiny", 7, "1", 700.0)]), overlay=False)
+    assert chart.figure.axes[0].get_xlim()[1] < 2000
+    assert any("1 intervals reach beyond the panel" in note for note in chart.notes)
+
+
 def test_failed_points_are_counted_in_the_notes_and_not_drawn(
     network: Row, frame: Callable[..., pandas.DataFrame]
 ) -> None:

@@ -96,6 +96,22 @@ def test_one_point_is_drawn(draw: Callable[..., Chart], operator: Row, frame: Fr
     save(chart, tmp_path)
 
 
+def test_an_interval_from_two_rounds_does_not_flatten_the_points(operator: Row, frame: Frame) -> None:
+    wide = operator("inception_dwconv", 11, "1/8", "96x56x56", 1e-3)
+    wide.update(throughput_low_img_per_s=10.0, throughput_high_img_per_s=1e9)
+    chart = kernels(frame([wide, operator("inception_dwconv", 7, "1/8", "96x56x56", 1e-3)]))
+    assert chart.figure.axes[0].get_ylim()[1] < 300_000
+    assert any("1 intervals reach beyond their panel" in note for note in chart.notes)
+
+
+def test_stages_go_from_the_largest_to_the_smallest_whatever_the_order_of_the_run(operator: Row, frame: Frame) -> None:
+    shapes = ("768x7x7", "96x56x56", "384x14x14", "192x28x28")
+    chart = kernels(frame([operator("depthwise_conv", 7, None, shape, 1e-3) for shape in shapes]))
+    assert [panel.get_title(loc="left") for panel in chart.figure.axes] == [
+        "96x56x56", "192x28x28", "384x14x14", "768x7x7",
+    ]  # fmt: skip
+
+
 def test_the_same_frame_gives_the_same_bytes(operators: pandas.DataFrame, tmp_path: Path) -> None:
     first, second = (
         [path.read_bytes() for path in save(kernels(operators), tmp_path / name, formats=("svg", "pdf"))]

@@ -106,6 +106,19 @@ def test_the_counts_of_table_2_are_the_formulas_at_kernel_11() -> None:
     assert printed["depthwise"] == (f"{11**2 * 96 / 1e6:.6f}", f"{11**2 * 96 * 56**2 / 1e9:.9f}")
 
 
+def test_the_rows_that_timm_lacks_name_networks_that_we_build() -> None:
+    from benchbench.models.own import OWN
+
+    ours = {entry.network for number in (1, 4, 5, 8) for entry in entries(number)}
+    ours = {
+        name
+        for name in ours
+        if name.endswith(".fb") or "_iso_" in name or name.startswith(("metanext", "inception_next_tiny."))
+    }
+    assert len(ours) == 13
+    assert ours - set(OWN) == set()
+
+
 def test_every_baseline_is_a_row_of_its_own_table() -> None:
     for number in range(1, 9):
         labels = {entry.label for entry in entries(number)}

@@ -33,8 +33,8 @@ def test_failed_points_are_rows_with_their_reason_and_no_number(network: Row, fr
             ]
         )
     )
-    assert [row["status"] for row in table] == ["ok", "oom: out of memory in 2 of 3 rounds", "wrong: grad_weight"]
-    assert [row["time"] for row in table[1:]] == ["-", "-"]
+    assert [row["status"] for row in table] == ["wrong: grad_weight", "oom: out of memory in 2 of 3 rounds", "ok"]
+    assert [row["time"] for row in table[:2]] == ["-", "-"]
 
 
 def test_what_is_too_fast_to_be_true_is_shown_with_its_status(network: Row, frame: Frame) -> None:
@@ -72,6 +72,24 @@ def test_an_axis_that_some_cases_lack_does_not_turn_whole_numbers_into_fractions
     )
     assert [row["what"] for row in table] == ["ResNet-50", "depthwise k7 96x56x56"]
     assert [row["batch"] for row in table] == ["64", "128"]
+
+
+def test_rows_are_in_an_order_for_readers(network: Row, operator: Row, frame: Frame) -> None:
+    run = [
+        operator("depthwise_conv", 7, None, "192x28x28", 1e-3),
+        operator("depthwise_conv", 3, None, "96x56x56", 1e-3, mode="forward_backward"),
+        {"case": "control_empty", "status": "ok", "median_s": 1e-6, "key": "e"},
+        operator("depthwise_conv", 3, None, "96x56x56", 1e-3),
+        network("resnet50", None, None, 900.0),
+    ]
+    assert [row["what"] for row in rows(frame(run))] == [
+        "ResNet-50", "depthwise k3 96x56x56", "depthwise k3 96x56x56", "depthwise k7 192x28x28", "control empty",
+    ]  # fmt: skip
+
+
+def test_a_network_has_no_bandwidth(network: Row, frame: Frame) -> None:
+    (row,) = rows(frame([network("resnet50", None, None, 900.0, bytes_per_s=1e9)]))
+    assert "bandwidth" not in row
 
 
 def test_no_results_are_no_rows() -> None:
