@@ -343,7 +343,9 @@ def sum_partials(partials, sums, splits, LENGTH: tl.constexpr, BLOCK: tl.constex
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     row = tl.arange(0, ROWS)
     total = tl.zeros((ROWS, BLOCK), tl.float32)
-    for first in range(0, splits, ROWS):
+    first = 0
+    while first < splits:
         m = (first + row < splits)[:, None] & (at < LENGTH)[None, :]
         total += tl.load(partials + (first + row).to(tl.int64)[:, None] * LENGTH + at[None, :], mask=m, other=0.0)
+        first += ROWS
     tl.store(sums + at, tl.sum(total, axis=0), mask=at < LENGTH)
