@@ -210,7 +210,7 @@ def _refuse_unknown(request: Request, cases: Sequence[Case]) -> None:
     for pattern in request.op:
         if not any(fnmatchcase(name, pattern) for name in operators):
             raise PlanError(f"no operator is called {pattern!r}: {nearest(pattern, operators)}")
-    models = _models(cases)
+    models = models_of(cases)
     for pattern in request.model:
         if not any(fnmatchcase(name, pattern) for name in models) and not _open_to_models(cases, pattern):
             raise PlanError(f"no model is called {pattern!r}: {nearest(pattern, models)}")
@@ -224,7 +224,8 @@ def _refuse_unknown(request: Request, cases: Sequence[Case]) -> None:
                 raise PlanError(f"{name} has no value {value!r}: {nearest(str(value), choices)}")
 
 
-def _models(cases: Iterable[Case]) -> list[str]:
+def models_of(cases: Iterable[Case]) -> list[str]:
+    """The networks that the cases list by name."""
     return sorted({str(v) for case in cases for axis in case.axes if axis.name == "model" for v in axis.values})
 
 
@@ -256,7 +257,7 @@ def _values(case: Case, axis: Axis, request: Request) -> tuple[Value, ...]:
     if axis.name == "model" and request.model:
         listed = [v for v in axis.values if any(fnmatchcase(str(v), pattern) for pattern in request.model)]
         if not axis.choices:
-            everywhere = _models(CASES.values())
+            everywhere = models_of(CASES.values())
             listed += [m for m in request.model if m not in everywhere and not any(sign in m for sign in "*?[")]
         return tuple(listed)
     named = request.axes.get(axis.name)

@@ -46,21 +46,21 @@ def add_to(app: typer.Typer) -> None:
 
 def sweep(
     plan: Annotated[str, typer.Argument(metavar="[PLAN]", help="A named plan or a TOML file.")] = "",
-    op: Annotated[str, _axis("--op", "Operators: names or patterns.")] = "",
-    model: Annotated[str, _axis("--model", "Networks: names or patterns, such as 'inception_next*'.")] = "",
-    kernels: Annotated[str, _axis("--kernels", "Odd kernel (or band) sizes: 3,5,7,11 or 3:11:2.")] = "",
-    ratio: Annotated[str, _axis("--ratio", "Shares of the channels: 1/8,1/4.")] = "",
-    variant: Annotated[str, _axis("--variant", "Stage shapes of the T, S, B or A models.")] = "",
-    shape: Annotated[str, _axis("--shape", "Operator shapes CxHxW.")] = "",
-    batch: Annotated[str, _axis("--batch", "Batch sizes.")] = "",
-    img_size: Annotated[str, _axis("--img-size", "Image sizes of networks, in pixels.")] = "",
-    precision: Annotated[str, _axis("--precision", "fp32,tf32,amp,amp-fp16,amp-bf16,fp16,bf16.")] = "",
-    layout: Annotated[str, _axis("--layout", "nchw, nhwc or best (both, the winner named).")] = "",
-    mode: Annotated[str, _axis("--mode", "forward,backward,forward_backward; infer,train.")] = "",
-    backend: Annotated[str, _axis("--backend", "aten,native,cudnn,triton,naive.")] = "",
-    compile: Annotated[str, _axis("--compile", "eager,default,max-autotune,...")] = "",
-    cache: Annotated[str, _axis("--cache", "cold, warm or both.")] = "",
-    optimizer: Annotated[str, _axis("--optimizer", "sgd,adamw,sgd-fused,adamw-fused.")] = "",
+    op: Annotated[str | None, _axis("--op", "Operators: names or patterns.")] = None,
+    model: Annotated[str | None, _axis("--model", "Networks: names or patterns, such as 'inception_next*'.")] = None,
+    kernels: Annotated[str | None, _axis("--kernels", "Odd kernel (or band) sizes: 3,5,7,11 or 3:11:2.")] = None,
+    ratio: Annotated[str | None, _axis("--ratio", "Shares of the channels: 1/8,1/4.")] = None,
+    variant: Annotated[str | None, _axis("--variant", "Stage shapes of the T, S, B or A models.")] = None,
+    shape: Annotated[str | None, _axis("--shape", "Operator shapes CxHxW.")] = None,
+    batch: Annotated[str | None, _axis("--batch", "Batch sizes.")] = None,
+    img_size: Annotated[str | None, _axis("--img-size", "Image sizes of networks, in pixels.")] = None,
+    precision: Annotated[str | None, _axis("--precision", "fp32,tf32,amp,amp-fp16,amp-bf16,fp16,bf16.")] = None,
+    layout: Annotated[str | None, _axis("--layout", "nchw, nhwc or best (both, the winner named).")] = None,
+    mode: Annotated[str | None, _axis("--mode", "forward,backward,forward_backward; infer,train.")] = None,
+    backend: Annotated[str | None, _axis("--backend", "aten,native,cudnn,triton,naive.")] = None,
+    compile: Annotated[str | None, _axis("--compile", "eager,default,max-autotune,...")] = None,
+    cache: Annotated[str | None, _axis("--cache", "cold, warm or both.")] = None,
+    optimizer: Annotated[str | None, _axis("--optimizer", "sgd,adamw,sgd-fused,adamw-fused.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="AXIS=LIST", help="Any axis.")] = None,
     device: Annotated[str, typer.Option("--device", help="cuda:0, several, or cpu.")] = "",
     dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="List the points and stop.")] = False,
@@ -102,7 +102,7 @@ def sweep(
         "optimizer": optimizer,
     }
     asked_for = _preset(preset, chosen[0], quick=quick)
-    the_plan = _plan(plan, _words(op), _words(model), _axes(named, variant, settings or ()), asked_for)
+    the_plan = _plan(plan, _words(op), _networks(_words(model)), _axes(named, variant, settings or ()), asked_for)
     points = _points(the_plan, chosen[0], shard)
     if dry_run:
         return _print_points(points, as_json=json, form=form, output=output)
@@ -138,22 +138,51 @@ def seconds(option: str, text: str) -> float | None:
     return float(found[1]) * UNITS_S[found[2]]
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _words(text: str | None) -> tuple[str, ...]:
     from benchbench.plan import PlanError
 
-    words = tuple(word.strip() for word in text.split(",")) if text else ()
+    words = () if text is None else tuple(word.strip() for word in text.split(","))
     if not all(words):
-        raise PlanError(f"{text!r}: an empty name in the list")
+        raise PlanError(f"{text!r}: an empty name in the list: write names separated by commas")
     return words
 
 
-def _axes(named: Mapping[str, str], variant: str, settings: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def _networks(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words, those that no case lists looked up among timm's networks. Raises PlanError for one that is nowhere."""
+    from fnmatch import filter as matching
+    from fnmatch import fnmatchcase
+
+    from benchbench.case import CASES, nearest
+    from benchbench.plan import PlanError, models_of
+
+    listed = models_of(CASES.values())
+    found: list[str] = []
+    for word in words:
+        if ":" in word or any(fnmatchcase(name, word) for name in listed):
+            found.append(word)
+            continue
+        try:
+            from benchbench.models.build import import_timm
+
+            known = import_timm().list_models()
+        except ImportError:
+            # Each of its points then is a Skip with the reason.
+            found.append(word)
+            continue
+        matches = matching(known, word)
+        if not matches:
+            raise PlanError(f"no network is called {word!r}: {nearest(word, [*listed, *known])}")
+        found += matches
+    return tuple(found)
+
+
+def _axes(named: Mapping[str, str | None], variant: str | None, settings: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     """The values that the command line names, an axis each. Raises PlanError."""
     from benchbench.case import nearest
     from benchbench.plan import PlanError, parse_axis
     from benchbench.sweeps.axes import STAGES
 
-    axes = {name: parse_axis(name, text) for name, text in named.items() if text}
+    axes = {name: parse_axis(name, text) for name, text in named.items() if text is not None}
     for letter in _words(variant):
         if letter not in STAGES:
             raise PlanError(f"--variant {letter!r}: {nearest(letter, tuple(STAGES))}")

@@ -277,7 +277,19 @@ def _function(
 
 
 def _kernel(backend: str, definition: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    raise Skip(f"{backend} has no kernel for {definition.__name__} yet")
+    """Our kernel for a definition, with the parameters in the definition's order. Raises Skip where there is none."""
+    from benchbench import kernels
+
+    operation = "inception_dwconv" if definition is plain.inception_depthwise else "depthwise_conv"
+    name = operation if backend == "triton" else f"naive_{operation}"
+    function = getattr(kernels, name, None)
+    if function is None:
+        raise Skip(f"{backend} has no kernel for {definition.__name__}")
+    if definition is plain.depthwise:
+        return function  # type: ignore[no-any-return]
+    if definition is plain.partial_depthwise:
+        return lambda x, weight, bias: function(x, weight, bias, identity_channels=x.shape[1] - weight.shape[0])
+    return lambda x, *parameters: function(x, *parameters[0::2], *parameters[1::2])
 
 
 def _narrowed(how: How, state: Operator) -> tuple[Tensor, ...]:
