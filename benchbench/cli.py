@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchbench.commands import draw, exchange, look, sweep
+from benchbench.commands import draw, exchange, look, memory, paper, sweep
 from benchbench.commands.terminal import Manners, say
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ def options(
 sweep.add_to(app)
 look.add_to(app)
 draw.add_to(app)
+paper.add_to(app)
+memory.add_to(app)
 exchange.add_to(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from benchbench.reports.chart import Chart
     from benchbench.store import Run
 
-CHARTS = ("figure1", "kernels", "ratio")
+CHARTS = ("figure1", "kernels", "ratio", "access", "breakdown", "energy")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 def plot(
     chart: Annotated[str, typer.Argument(metavar="|".join(CHARTS))],
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Default: latest.")] = None,
-    x: Annotated[str, typer.Option("--x", help="figure1: train or infer.")] = "train",
+    x: Annotated[str, typer.Option("--x", help="figure1, energy: train or infer.")] = "train",
+    everything: Annotated[bool, typer.Option("--all", help="figure1: every network, families, Pareto front.")] = False,
+    energy: Annotated[bool, typer.Option("--energy", help="figure1: accuracy against joules an image.")] = False,
     precision: Annotated[str, typer.Option("--precision", help="Which, where several were measured.")] = "",
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="figure1: the paper's points.")] = True,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
@@ -45,9 +48,19 @@ def plot(
 
     if chart not in CHARTS:
         raise PlanError(f"no chart is called {chart!r}: {nearest(chart, CHARTS)}")
-    results, conditions = _stored(store, runs)
+    results, conditions = stored(store, runs)
     try:
-        drawn = _draw(chart, results, x=x, precision=precision, overlay=overlay, theme=theme, conditions=conditions)
+        name = "energy" if energy else chart
+        drawn = _draw(
+            name,
+            results,
+            x=x,
+            precision=precision,
+            overlay=overlay,
+            everything=everything,
+            theme=theme,
+            conditions=conditions,
+        )
         paths = save(drawn, output, formats=tuple(word.strip() for word in formats.split(",")))
     except ValueError as error:
         raise PlanError(str(error)) from None
@@ -63,16 +76,33 @@ def plot(
     return 0 if len(drawn.data) else 5
 
 
-def _draw(chart: str, results: pandas.DataFrame, *, x: str, overlay: bool, precision: str, **common: Any) -> Chart:
-    from benchbench.reports import figure1, kernels, ratio
+def _draw(
+    chart: str,
+    results: pandas.DataFrame,
+    *,
+    x: str,
+    overlay: bool,
+    precision: str,
+    everything: bool = False,
+    **common: Any,
+) -> Chart:
+    from benchbench.reports import access, breakdown, energy, figure1, kernels, ratio
 
+    common["precision"] = precision or None
     if chart == "figure1":
-        return figure1.figure1(results, x=x, overlay=overlay, precision=precision or None, **common)
-    of = {"kernels": kernels.kernels, "ratio": ratio.ratio}[chart]
-    return of(results, precision=precision or None, **common)
+        return figure1.figure1(results, x=x, overlay=overlay, everything=everything, **common)
+    if chart == "energy":
+        return energy.energy(results, x=x, **common)
+    plain: dict[str, Callable[..., Chart]] = {
+        "kernels": kernels.kernels,
+        "ratio": ratio.ratio,
+        "access": access.access,
+        "breakdown": breakdown.breakdown,
+    }
+    return plain[chart](results, **common)
 
 
-def _stored(store: Path, words: list[str] | None) -> tuple[pandas.DataFrame, str]:
+def stored(store: Path, words: list[str] | None) -> tuple[pandas.DataFrame, str]:
     """The results of the named runs (of none: the latest), and the conditions that every chart states."""
     from benchbench.commands.results import results_of
     from benchbench.store import find
@@ -85,7 +115,7 @@ def conditions_of(run: Run) -> str:
     """The machine and the preset of a run in words: "NVIDIA H200, torch 2.11.0"."""
     asked = run.asked()
     description = asked.get("description", {})
-    device = description.get("gpu_name") or description.get("cpu_model") or description.get("device", "")
+    device = description.get("gpu") or description.get("cpu") or description.get("device", "")
     versions = f"torch {description['torch']}" if description.get("torch") else ""
     return "; ".join(filter(None, (", ".join(filter(None, (str(device), versions))), asked.get("preset_note", ""))))
 

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,20 @@ class Manners:
         if color not in ("auto", "always", "never"):
             raise PlanError(f"--color {color!r}: {nearest(color, ('auto', 'always', 'never'))}")
         cls.quiet, cls.verbose, cls.color = quiet, verbose, color
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Inside, a ValueError is what the caller asked for wrongly, and an OSError a file that cannot be written."""
+    from benchbench.plan import PlanError
+    from benchbench.store import StoreError
+
+    try:
+        yield
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    except OSError as error:
+        raise StoreError(f"cannot write {error.filename}: {error.strerror}: choose another place with -o") from None
 
 
 def say(text: str) -> None:
