@@ -151,7 +151,8 @@ def _items(value: Any) -> list[tuple[str, Any]]:
         return []
     if dataclasses.is_dataclass(value):
         return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if hasattr(value, f.name)]
-    return list(getattr(value, "__dict__", {}).items())
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()) if hasattr(value, name)]
+    return [*((name, getattr(value, name)) for name in slots), *getattr(value, "__dict__", {}).items()]
 
 
 def _join(path: Path, name: str) -> Path:

@@ -69,7 +69,7 @@ def overhead_figures(device: str) -> Iterator[Figure]:
     """What an empty launch costs, and what watching the GPU costs a launch."""
     import torch
 
-    from benchbench.machine import Monitor
+    from benchbench.machine import Monitor, kernel_names
     from benchbench.timer import Policy, clock_for, measure
 
     clock, policy = clock_for(device), Policy(cache="warm", time_cap_s=5.0)
@@ -85,6 +85,11 @@ def overhead_figures(device: str) -> Iterator[Figure]:
     yield Figure("GPU time while the monitor looks, over without", ratio, "x", 0.98, 1.02)
     ratio = median(watched.host_samples_s) / median(alone.host_samples_s)
     yield Figure("host time while the monitor looks, over without", ratio, "x", None, 1.05)
+    # Each point is profiled once before it is timed: nothing of the profiler may stay behind.
+    kernel_names(lambda: tiny.add_(1))
+    after = measure(lambda: tiny.add_(1), policy=policy, clock=clock)
+    ratio = median(after.host_samples_s) / median(alone.host_samples_s)
+    yield Figure("host time after a profile, over before", ratio, "x", None, 1.05)
 
 
 def energy_figures(device: str) -> Iterator[Figure]:

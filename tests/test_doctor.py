@@ -238,6 +238,8 @@ def test_a_store_that_does_not_exist_yet_is_judged_by_the_folder_it_would_be_mad
 def test_without_a_gpu_the_doctor_ends_without_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr(doctor, "_torch_sees_a_gpu", lambda: False)
+    # Importing timm takes seconds, and whether it imports is not the question here.
+    monkeypatch.setattr(doctor, "_timm_problem", lambda: None)
     for name in doctor.SPOILING:
         monkeypatch.delenv(name, raising=False)
     findings = doctor.doctor()

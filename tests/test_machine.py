@@ -69,6 +69,13 @@ def test_removing_any_recorded_field_changes_the_difference(field: str) -> None:
     assert machine.difference(part, whole)[0][1] == "(not recorded)"
 
 
+@pytest.mark.parametrize("switch", sorted(read_back()))
+def test_removing_any_switch_changes_the_difference(switch: str) -> None:
+    whole = machine.describe("cpu")
+    part = whole | {"switches": {name: value for name, value in whole["switches"].items() if name != switch}}
+    assert [name for name, _, _ in machine.difference(whole, part)] == [f"switches.{switch}"]
+
+
 def test_a_field_that_is_unknown_differs_from_one_that_was_not_recorded() -> None:
     assert machine.difference({"ecc": None}, {}) == [("ecc", None, "(not recorded)")]
 

@@ -15,7 +15,7 @@ import pytest
 from benchbench import verify
 from benchbench.case import Workload
 from benchbench.poison import free_blocks, poisoned
-from benchbench.state import float64, tf32_rounded
+from benchbench.state import float64, floating_tensors, tf32_rounded
 from benchbench.switches import switches
 from benchbench.verify import Verdict, check, recheck
 from benchbench.work import Work
@@ -429,6 +429,19 @@ def test_float64_reaches_modules_containers_frozen_dataclasses_and_names_of_type
     assert all(p.requires_grad for p in wide.block.parameters())
     assert block[0].weight.dtype == shared.dtype == torch.float32
     assert block[0].weight.data_ptr() != wide.block[0].weight.data_ptr()
+
+
+def test_float64_reaches_an_object_with_slots() -> None:
+    class Slotted:
+        __slots__ = ("unset", "x")
+
+        def __init__(self) -> None:
+            self.x = torch.ones(2)
+
+    state = Slotted()
+    assert float64(state).x.dtype == torch.float64
+    assert state.x.dtype == torch.float32
+    assert [name for name, _ in floating_tensors(state)] == ["x"]
 
 
 def test_float64_of_a_state_that_holds_itself_ends() -> None:
