@@ -57,8 +57,7 @@ def inception_dwconv(
     _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column))
     if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
         out_dtype = torch.get_autocast_dtype(x.device.type)
-    biases = [bias for bias in (b_square, b_row, b_column) if bias is not None]
-    y: Tensor = _operation(x, [w_square, w_row, w_column], biases, out_dtype or x.dtype)
+    y: Tensor = _operation(x, w_square, w_row, w_column, b_square, b_row, b_column, out_dtype or x.dtype)
     return y
 
 
@@ -150,27 +149,55 @@ def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.library.custom_op("benchbench::inception_dwconv", mutates_args=())
-def _operation(x: Tensor, weights: list[Tensor], biases: list[Tensor], out_dtype: torch.dtype) -> Tensor:
+def _operation(
+    x: Tensor,
+    w_square: Tensor,
+    w_row: Tensor,
+    w_column: Tensor,
+    b_square: Tensor | None,
+    b_row: Tensor | None,
+    b_column: Tensor | None,
+    out_dtype: torch.dtype,
+) -> Tensor:
+    weights, biases = [w_square, w_row, w_column], [b_square, b_row, b_column]
     if not runs_kernels(x):
-        y = reference.forward(x, weights, biases or [None] * 3, out_dtype)
+        y = reference.forward(x, weights, biases, out_dtype)
         return _empty_like(x, out_dtype).copy_(y)
     ready, layout = _ready(x)
     launch = _plan_for(ready, weights, out_dtype, "forward", layout)
-    y = FORWARD[layout](ready, weights, biases, launch, out_dtype)
+    y = FORWARD[layout](ready, weights, [bias for bias in biases if bias is not None], launch, out_dtype)
     return y if layout == layout_of(x) else y.contiguous(memory_format=torch.channels_last)
 
 
 @_operation.register_fake
-def _(x: Tensor, weights: list[Tensor], biases: list[Tensor], out_dtype: torch.dtype) -> Tensor:
+def _(
+    x: Tensor,
+    w_square: Tensor,
+    w_row: Tensor,
+    w_column: Tensor,
+    b_square: Tensor | None,
+    b_row: Tensor | None,
+    b_column: Tensor | None,
+    out_dtype: torch.dtype,
+) -> Tensor:
     return _empty_like(x, out_dtype)
 
 
-@torch.library.custom_op("benchbench::inception_dwconv_backward", mutates_args=())
-def _gradients(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]:
+Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+@torch.library.custom_op(
+    "benchbench::inception_dwconv_backward",
+    mutates_args=(),
+    schema="(Tensor x, Tensor grad_y, Tensor w_square, Tensor w_row, Tensor w_column)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _gradients(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_column: Tensor) -> Seven:
     """Gradients of x, of the three weights and of the three biases, in this order."""
-    if not runs_kernels(x) or _ready(x)[1] not in BACKWARD:
+    weights = [w_square, w_row, w_column]
+    if not runs_kernels(x):
         grad_x, grads_w, grads_b = reference.backward(x, grad_y, weights)
-        return [_empty_like(x, x.dtype).copy_(grad_x), *grads_w, *grads_b]
+        return _seven(_empty_like(x, x.dtype).copy_(grad_x), grads_w, grads_b)
     ready, layout = _ready(x)
     memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
     grad_y = grad_y.contiguous(memory_format=memory_format)
@@ -178,25 +205,28 @@ def _gradients(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]
     grad_x, grads_w, grads_b = BACKWARD[layout](ready, grad_y, weights, launch)
     if layout != layout_of(x):
         grad_x = grad_x.contiguous(memory_format=torch.channels_last)
-    return [grad_x, *grads_w, *grads_b]
+    return _seven(grad_x, grads_w, grads_b)
+
+
+def _seven(grad_x: Tensor, grads_w: list[Tensor], grads_b: list[Tensor]) -> Seven:
+    return grad_x, grads_w[0], grads_w[1], grads_w[2], grads_b[0], grads_b[1], grads_b[2]
 
 
 @_gradients.register_fake
-def _(x: Tensor, grad_y: Tensor, weights: list[Tensor]) -> list[Tensor]:
+def _(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_column: Tensor) -> Seven:
+    weights = [w_square, w_row, w_column]
     biases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    return [_empty_like(x, x.dtype), *[torch.empty_like(weight) for weight in weights], *biases]
+    return _seven(_empty_like(x, x.dtype), [torch.empty_like(weight) for weight in weights], biases)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, list[Tensor], list[Tensor], torch.dtype], output: Tensor) -> None:
-    x, weights, biases, _ = inputs
-    ctx.save_for_backward(x, *weights)
-    ctx.has_bias = bool(biases)
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.has_bias = inputs[4] is not None
 
 
-def _differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], None]:
-    x, *weights = ctx.saved_tensors
-    gradients = _gradients(x, grad_y, weights)
-    return gradients[0], gradients[1:4], gradients[4:] if ctx.has_bias else [], None
+def _differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+    gradients = _gradients(ctx.saved_tensors[0], grad_y, *ctx.saved_tensors[1:])
+    return (*gradients[:4], *(gradients[4:] if ctx.has_bias else (None, None, None)), None)
 
 
 def _refuse(ctx: Any, *grads: Any) -> None:
