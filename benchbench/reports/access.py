@@ -100,7 +100,8 @@ def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: C
         "moved_bytes": [size for size, _ in found],
         "provenance": [letter for _, letter in found],
     }
-    return good.assign(**columns)
+    named = rows.told_apart(good.assign(label=columns.pop("label")), "label", ("backend",))
+    return named.assign(**columns)
 
 
 def _identity(row: Mapping[Any, Any]) -> tuple[str, ...]:

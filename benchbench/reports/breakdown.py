@@ -42,6 +42,7 @@ def breakdown(
     frame, named, notes = rows.one_precision(frame, precision)
     good = rows.measured(frame)
     data = good.assign(bar=[_bar_name(row) for row in good.to_dict("records")])
+    data = rows.told_apart(data, "bar", ("part",))
     bars = {bar: _parts(data[data["bar"] == bar]) for bar in dict.fromkeys(data["bar"])}
     notes = [*_sums(bars), *notes, *rows.not_measured(frame)]
     with style(chosen):

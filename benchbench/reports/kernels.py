@@ -34,7 +34,8 @@ def kernels(
     chosen = theme_named(theme)
     of, data, named, notes = selected(results, of=of, precision=precision)
     records = data.to_dict("records")
-    data = data.assign(series=[with_variant(_name(row), row) for row in records])
+    named_rows = data.assign(series=[with_variant(_name(row), row) for row in records])
+    data = rows.told_apart(named_rows, "series", ("kernel_size", "shape", "mode"))
     dots = [_dot(row) for row in data.to_dict("records")]
     notes += beyond(dots)
     with style(chosen):

@@ -37,7 +37,10 @@ def ratio(
     chosen = theme_named(theme)
     of, data, named, notes = selected(results, of=of, precision=precision)
     records = data.to_dict("records")
-    data = data.assign(series=[with_variant(f"kernel size {rows.whole(row['kernel_size'])}", row) for row in records])
+    named_rows = data.assign(
+        series=[with_variant(f"kernel size {rows.whole(row['kernel_size'])}", row) for row in records]
+    )
+    data = rows.told_apart(named_rows, "series", ("ratio", "case", "shape", "mode", "model"))
     dots = [_dot(row) for row in data.to_dict("records")]
     notes += beyond(dots)
     with style(chosen):

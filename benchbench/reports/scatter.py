@@ -158,9 +158,10 @@ def _span(spots: Sequence[Spot]) -> tuple[float, float]:
 def _lines(panel: Axes, spots: Sequence[Spot], chosen: Theme, index: dict[str, int]) -> list[Segment]:
     segments: list[Segment] = []
     for name in sorted({spot.line for spot in spots if spot.line}):
-        line = sorted((spot.x, spot.y) for spot in spots if spot.line == name)
+        members = [spot for spot in spots if spot.line == name]
+        line = sorted((spot.x, spot.y) for spot in members)
         grey = any(spot.paper for spot in spots)
-        look: dict[str, Any] = {"color": colour(index[name], chosen), "lw": 1.3}
+        look: dict[str, Any] = {"color": colour(index[members[0].family], chosen), "lw": 1.3}
         if grey:
             look = {"color": chosen.muted, "ls": (0, (3, 2)), "lw": 0.9, "alpha": 0.7}
         panel.plot([x for x, _ in line], [y for _, y in line], zorder=2, **look)

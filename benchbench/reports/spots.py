@@ -54,15 +54,19 @@ def measured_points(frame: pandas.DataFrame, *, overlay: bool) -> tuple[pandas.D
     reduced = not any(score is not None for score in exact)
     nominal = [published.accuracy(*c, PAPER_RESOLUTION) for c in combinations] if reduced else exact
     several = len({c for c in combinations if c[0].startswith("convnext_tiny")}) > 1
+    ends = ["" if reduced or size == PAPER_RESOLUTION else f" {size} px" for size in sizes]
+    called = [
+        names.network(*c, sizes=several) + end + _suffix(row)
+        for c, end, row in zip(combinations, ends, records, strict=True)
+    ]
     columns: dict[str, Any] = {
-        "label": [names.network(*c, sizes=several) + _suffix(r) for c, r in zip(combinations, records, strict=True)],
         "family": [names.family(c[0]) for c in combinations],
         "top1_pct": exact,
         "accuracy_pct": nominal,
         "drawn": [score is not None for score in nominal],
         "differs": [_differs(row) for row in records],
     }
-    data = good.assign(**columns)
+    data = rows.told_apart(good.assign(label=called), "label", ("img_size",)).assign(**columns)
     data["reduced"] = reduced
     data["hollow"] = (data["differs"] != "") & overlay | reduced
     return data, _notes(data, reduced=reduced, overlay=overlay)
@@ -76,7 +80,6 @@ def our_spots(data: pandas.DataFrame, *, by_family: bool = False, columns: tuple
     spots = []
     for row in data[data["drawn"] & data[columns[0]].notna()].to_dict("records"):
         identity = published.combination(*combination(row))
-        stock = not _suffix(row) and not str(row["model"]).endswith(".fb")
         spots.append(
             Spot(
                 label=row["label"],
@@ -86,7 +89,7 @@ def our_spots(data: pandas.DataFrame, *, by_family: bool = False, columns: tuple
                 y=float(row["accuracy_pct"]),
                 low=rows.value(row[columns[1]]),
                 high=rows.value(row[columns[2]]),
-                line=_line(identity, row, by_family=by_family) if stock else "",
+                line="" if _suffix(row) else _line(identity, row, by_family=by_family),
                 hollow=bool(row["hollow"]),
             )
         )
@@ -106,12 +109,12 @@ def by_recipe(data: pandas.DataFrame) -> pandas.DataFrame:
         found = published.recipes(str(row["model"]), size) if known and row["drawn"] and not row["reduced"] else ()
         at = "" if size == PAPER_RESOLUTION or row["reduced"] else f" {size} px"
         form = " FB" if str(row["model"]).endswith(".fb") else ""
+        others = str(row["label"]).split(" · ")[1:]
+        behind = form + at + "".join(f" · {other}" for other in others)
         parts += [
-            one.assign(
-                label=point.label + form + at + _suffix(row), top1_pct=point.top1_pct, accuracy_pct=point.top1_pct
-            )
+            one.assign(label=point.label + behind, top1_pct=point.top1_pct, accuracy_pct=point.top1_pct)
             for point in found
-        ] or [one.assign(label=f"{row['label']}{at}")]
+        ] or [one]
     return pandas.concat(parts, ignore_index=True) if parts else data
 
 
@@ -173,14 +176,16 @@ def combination(row: dict[Any, Any]) -> Identity:
 
 
 def _line(identity: Identity, row: Mapping[Any, Any], *, by_family: bool) -> str:
-    family = str(row["family"])
+    """The line that a mark is part of, named by its family and whatever else its name says."""
     if by_family:
         # One line, one resolution and one recipe: ResNet-50 has another row that its larger sisters lack.
         whole = rows.whole(row.get("img_size")) in (None, PAPER_RESOLUTION)
-        return (
-            family if whole and published.combination(identity[0]) == identity and row["label"] != "ResNet-50" else ""
-        )
-    return family if identity[0] == "convnext_tiny" and identity[2] == "1" else ""
+        if not whole or published.combination(identity[0]) != identity or row["label"] == "ResNet-50":
+            return ""
+    elif identity[0] != "convnext_tiny" or identity[2] != "1":
+        return ""
+    form = ", FB" if str(row.get("model", "")).endswith(".fb") else ""
+    return str(row["family"]) + form + "".join(f", {part}" for part in str(row["label"]).split(" · ")[1:])
 
 
 def _suffix(row: dict[Any, Any]) -> str:

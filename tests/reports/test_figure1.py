@@ -168,6 +168,30 @@ def test_an_interval_that_leaves_the_panel_is_cut_and_counted(
     assert any("1 intervals reach beyond the panel" in note for note in chart.notes)
 
 
+def test_points_of_one_network_at_several_settings_are_told_apart_by_what_differs(
+    network: Row, frame: Callable[..., pandas.DataFrame]
+) -> None:
+    rows = [network("resnet50", None, None, 900.0, batch=batch, drop_path="0") for batch in (64, 128)]
+    rows += [network("swin_tiny_patch4_window7_224", None, None, 500.0, drop_path=rate) for rate in ("0", "own")]
+    rows += [network("deit_small_patch16_224", None, None, 700.0, drop_path="0")]
+    labels = set(figure1(frame(rows), overlay=False).data["label"])
+    assert labels == {
+        "ResNet-50 · batch 64", "ResNet-50 · batch 128", "Swin-T · drop path 0", "Swin-T · drop path own", "DeiT-S",
+    }  # fmt: skip
+
+
+def test_both_forms_of_convnext_have_a_line_of_their_own(network: Row, frame: Callable[..., pandas.DataFrame]) -> None:
+    speeds = {
+        ("convnext_tiny", 7): 700.0,
+        ("convnext_tiny", 3): 900.0,
+        ("convnext_tiny.fb", 7): 600.0,
+        ("convnext_tiny.fb", 3): 800.0,
+    }
+    chart = figure1(frame([network(m, k, "1", s) for (m, k), s in speeds.items()]), overlay=False)
+    lines = sorted(tuple(line.get_xdata()) for line in chart.figure.axes[0].lines if len(line.get_xdata()) == 2)
+    assert [line for line in lines if line[0] != line[1]] == [(600.0, 800.0), (700.0, 900.0)]
+
+
 def test_failed_points_are_counted_in_the_notes_and_not_drawn(
     network: Row, frame: Callable[..., pandas.DataFrame]
 ) -> None:

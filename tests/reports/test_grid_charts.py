@@ -104,6 +104,13 @@ def test_an_interval_from_two_rounds_does_not_flatten_the_points(operator: Row, 
     assert any("1 intervals reach beyond their panel" in note for note in chart.notes)
 
 
+def test_lines_at_several_settings_are_told_apart(operator: Row, frame: Frame) -> None:
+    run = [operator("depthwise_conv", k, None, "96x56x56", 1e-3 * k, cache=c) for k in (3, 7) for c in ("cold", "warm")]
+    chart = kernels(frame(run))
+    assert lines(chart, 0) == [(3.0, 7.0)] * 2
+    assert set(chart.data["series"]) == {"depthwise · cache cold", "depthwise · cache warm"}
+
+
 def test_stages_go_from_the_largest_to_the_smallest_whatever_the_order_of_the_run(operator: Row, frame: Frame) -> None:
     shapes = ("768x7x7", "96x56x56", "384x14x14", "192x28x28")
     chart = kernels(frame([operator("depthwise_conv", 7, None, shape, 1e-3) for shape in shapes]))

@@ -23,6 +23,17 @@ def test_the_papers_pair_is_compared_in_training_first(networks: pandas.DataFram
     )
 
 
+def test_the_form_that_the_paper_timed_goes_first_and_is_named(network: Row, frame: Frame) -> None:
+    run = frame(
+        [
+            network("inception_next_tiny", 11, "1/8", 150.0),
+            network("convnext_tiny", 7, "1", 140.0),
+            network("convnext_tiny.fb", None, None, 100.0),
+        ]
+    )
+    assert closing_sentence(run).startswith("inception_next_tiny is 1.50x (1.49-1.51) convnext_tiny.fb in training")
+
+
 def test_both_layouts_are_named_where_the_winners_differ(network: Row, frame: Frame) -> None:
     run = frame(
         [
