@@ -20,6 +20,9 @@ from typing import Any
 from benchbench.case import nearest
 from benchbench.record import Record, SchemaError, from_line, to_line
 
+# Counters that were imported beside the records of a run: one object a line, with "key" and metrics in base units.
+COUNTERS = "counters.jsonl"
+
 
 class StoreError(Exception):
     """A folder that cannot be used; the message is one line and says what to do next."""
@@ -90,6 +93,12 @@ class Run:
                 kept.pop(place, None)
                 kept[place] = record
         return list(kept.values()), damage
+
+    def counters(self) -> dict[str, dict[str, Any]]:
+        """Imported hardware counters by key; empty where none were imported."""
+        path = self.folder / COUNTERS
+        lines = path.read_text().splitlines() if path.exists() else []
+        return {row["key"]: row for row in map(json.loads, lines)}
 
 
 @contextmanager

@@ -78,3 +78,46 @@ def test_bad_input_is_one_line_and_its_exit_code(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+PROFILE = """==PROF== Connected to process 1
+"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device","CC",\
+"dram__bytes_read.sum","dram__bytes_write.sum","gpu__time_duration.sum"
+"","","","","","","","","","","","Kbyte","Kbyte","us"
+"0","1","python","h","copy_kernel(float*)","1","7","(128, 1, 1)","(2, 1, 1)","0","9.0","3","2","10"
+""".replace("\\\n", "")
+
+
+@pytest.fixture
+def profiled(tmp_path: Path) -> Path:
+    """A store whose run has a kernel and a roof."""
+    run = folders.create(tmp_path / "store", {"asked": {"plan": "sweep"}, "began": 1.8e9}, name="r1")
+    writer = folders.Writer(run)
+    writer.append(record(kernels=("void copy_kernel<float>(float*)",)))
+    writer.append(record(case="roof_copy", params={"kibibytes": 4}, samples_s=(1e-6,) * 3))
+    writer.close()
+    return tmp_path / "store"
+
+
+def test_a_profile_of_nsight_is_joined_to_the_run_and_the_roofline_uses_it(
+    profiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("triton")
+    (tmp_path / "ncu.csv").write_text(PROFILE)
+    assert bench(["import", str(tmp_path / "ncu.csv"), "--join", "r1", "--store", str(profiled), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["key"], row["provenance"], row["dram_bytes"]) == (record().key, "M3", 5000)
+    assert bench(["roofline", "r1", "--store", str(profiled), "--json"]) == 0
+    (bar,) = json.loads(capsys.readouterr().out)
+    assert (bar["key"], bar["known_bytes"], bar["provenance"]) == (record().key, 5000, "M3")
+
+
+def test_a_profile_of_another_run_is_refused_in_one_line(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("triton")
+    (tmp_path / "ncu.csv").write_text(PROFILE)
+    assert bench(["import", str(tmp_path / "ncu.csv"), "--store", str(store)]) == 2
+    err = capsys.readouterr().err
+    assert "this profile is of another run" in err
+    assert err.count("\n") == 1

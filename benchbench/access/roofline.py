@@ -78,14 +78,23 @@ def roofs_from(measured: Iterable[Mapping[str, Any]]) -> Roofs:
     )
 
 
-def bars(measured: Iterable[Mapping[str, Any]], roofs: Roofs, traced: Mapping[str, float] | None = None) -> list[Bar]:
+def bars(
+    measured: Iterable[Mapping[str, Any]],
+    roofs: Roofs,
+    traced: Mapping[str, float] | None = None,
+    *,
+    imported: Mapping[str, float] | None = None,
+) -> list[Bar]:
     """A bar a measured point that moves bytes, the roofs themselves left out.
 
-    traced: key -> bytes counted by tracing (M1) or by counters; else the upper end is time x memory roof (M2), never
-    below M0. measured: as for ``roofs_from``, with ``key``.
+    traced, imported: key -> bytes counted by tracing (M1), or by hardware counters (M3), which are believed before
+    traces; else the upper end is time x memory roof (M2), never below M0. measured: as for ``roofs_from``, with
+    ``key``.
     """
+    known = {key: (count, "M1") for key, count in (traced or {}).items()}
+    known |= {key: (count, "M3") for key, count in (imported or {}).items()}
     return [
-        bar(row, roofs, (traced or {}).get(str(row["key"])))
+        bar(row, roofs, *known.get(str(row["key"]), ()))
         for row in measured
         if _usable(row) and row["work_bytes"] > 0 and not str(row["case"]).startswith(("roof_", "control_"))
     ]

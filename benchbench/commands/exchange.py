@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from benchbench.store import Run
 
 
+NSIGHT = "ncu"
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("export")(export)
@@ -93,21 +96,27 @@ def source_of(run: Run) -> Source:
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that another tool wrote.")],
     form: Annotated[
-        str, typer.Option("--as", metavar="FORMAT", help="timm, nvbench, hyperfine, google-benchmark.")
+        str, typer.Option("--as", metavar="FORMAT", help="timm, nvbench, hyperfine, google-benchmark, ncu.")
     ] = "",
+    join: Annotated[str, typer.Option("--join", metavar="RUN", help="The run that an ncu profile is of.")] = "latest",
     name: Annotated[str, typer.Option("--name", metavar="RUN", help="Name of the new run.")] = "",
     store: Store = DEFAULT_STORE,
     imports: Imports = None,
     json: AsJson = False,
 ) -> int:
-    """Another tool's results as a run: marked as imported, shown and compared with --cross, never a baseline."""
+    """Another tool's results as a run: marked as imported, shown and compared with --cross, never a baseline.
+
+    A profile of Nsight Compute (.ncu-rep, or its CSV) is joined to the points of a run by the names of their kernels.
+    """
     from benchbench import store as folders
     from benchbench.case import nearest
     from benchbench.exchange import IMPORTS, read
     from benchbench.plan import PlanError
 
-    if form and form not in IMPORTS:
-        raise PlanError(f"--as {form!r}: {nearest(form, sorted(IMPORTS))}")
+    if form and form not in (*IMPORTS, NSIGHT):
+        raise PlanError(f"--as {form!r}: {nearest(form, sorted((*IMPORTS, NSIGHT)))}")
+    if form == NSIGHT or (not form and _is_profile(file)):
+        return _join(file, folders.find(store, join), as_json=json)
     try:
         records = read(file, form)
     except OSError as error:
@@ -122,6 +131,41 @@ def import_(
     writer.close()
     answer = {"run": run.id, "tool": tool, "records": len(records)}
     print_json(answer) if json else print(f"{len(records)} results of {tool} are run {run.id}")
+    return 0
+
+
+def _is_profile(file: Path) -> bool:
+    """Whether Nsight Compute wrote it: by its suffix, or a header line somewhere below what the program printed."""
+    if file.suffix == ".ncu-rep":
+        return True
+    try:
+        return '"Kernel Name"' in file.read_text(errors="replace")
+    except OSError:
+        return False
+
+
+def _join(file: Path, run: Run, *, as_json: bool) -> int:
+    """Keep the counters of a profile beside the run, one line a point, and print them."""
+    import json
+
+    from benchbench.access.ncu import joined, load
+    from benchbench.commands.terminal import print_rows
+    from benchbench.plan import PlanError
+    from benchbench.store import COUNTERS, StoreError
+
+    records = run.read()[0]
+    points = {record.key: record.kernels for record in records if record.status == "ok" and record.kernels}
+    try:
+        found = joined(load(str(file)), points.items())
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    rows = [{"key": key, "provenance": "M3", "file": file.name, **metrics} for key, metrics in found.items()]
+    try:
+        (run.folder / COUNTERS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    except OSError as error:
+        raise StoreError(f"cannot write to {run.folder}: {error.strerror}") from None
+    print_rows(rows, as_json=as_json)
+    note(f"{len(rows)} of {len(points)} points of run {run.id} have counters now: bench roofline {run.id} uses them")
     return 0
 
 

@@ -218,7 +218,7 @@ def roofline(
     good = rows_of(results[results["status"] == "ok"])
     with usage():
         roofs = model.roofs_from(good)
-        bars = [asdict(bar) for bar in model.bars(good, roofs)]
+        bars = [asdict(bar) for bar in model.bars(good, roofs, imported=_counted(store, runs))]
         named = {row["key"]: {"name": table.name(row), "case": row["case"]} for row in good}
         points = [named[bar["key"]] | bar for bar in bars]
         if plot is not None:
@@ -230,6 +230,14 @@ def roofline(
     else:
         _print_bars(points, asdict(roofs))
     return 0 if points else 5
+
+
+def _counted(store: Path, words: list[str] | None) -> dict[str, float]:
+    """The bytes that hardware counters counted, by key, where a profile was imported."""
+    from benchbench.store import find
+
+    counters = [find(store, word).counters() for word in words or ["latest"]]
+    return {key: row["dram_bytes"] for each in counters for key, row in each.items() if "dram_bytes" in row}
 
 
 def _print_bars(points: list[dict[str, Any]], roofs: dict[str, Any]) -> None:
