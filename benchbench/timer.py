@@ -70,7 +70,7 @@ class Samples:
     phases:         the parts of each sample, by name; they add up to samples_s.
     clock:          what took samples_s: "events" (behind a backlog) or "host".
     warmup_class:   flat, warming, slowing, bimodal or unsteady: the series from the first warm-up call on.
-    warmup_s, warmup_calls: work done before the first sample. calls: of the operation in all, host samples included.
+    warmup_s, warmup_calls: work done before the first sample.
     capped:         stopped by the cap; low_s and high_s, the interval of the median, are wider than asked.
     gaps:           samples whose launch the device may have had to wait for, because the backlog was at its cap.
     elapsed_s:      from the first sample to the last, everything included; timed_s: the part of it that was timed.
@@ -83,7 +83,6 @@ class Samples:
     warmup_class: str
     warmup_s: float
     warmup_calls: int
-    calls: int
     capped: bool
     low_s: float
     high_s: float
@@ -235,7 +234,6 @@ class _Meter:
         self.hold_s = 0.0
         self.hold_factor = 1.0
         self.gaps = 0
-        self.calls = 0
 
     def take(self, count: int) -> list[list[float]]:
         """``count`` samples behind one backlog: the seconds of each part of each."""
@@ -256,7 +254,6 @@ class _Meter:
             rows.append(row)
         issued = clock.now() - began
         clock.synchronize()
-        self.calls += count
         self.gaps += late
         self._learn(count, issued, clock.between(rows[0][0], rows[-1][-1]), late)
         return [[clock.between(a, b) for a, b in pairwise(row)] for row in rows]
@@ -284,7 +281,6 @@ class _Meter:
                 for _, call in self.parts:
                     call()
             clock.synchronize()
-            self.calls += 1 if self.cold else calls
             found.append(clock.now() - began)
         return ([one if self.cold else one / calls for one in found], sum(found))
 
@@ -389,7 +385,6 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
         warmup_class=series.warmup(before + times).kind,
         warmup_s=warmup_s,
         warmup_calls=warmup_calls,
-        calls=meter.calls,
         capped=stopping.capped,
         low_s=stopping.interval[0],
         high_s=stopping.interval[1],

@@ -244,13 +244,6 @@ def test_a_warm_up_that_never_settles_ends_at_its_cap() -> None:
     assert samples.warmup_class == "slowing"
 
 
-@pytest.mark.parametrize("policy", [WARM, COLD], ids=["warm", "cold"])
-def test_every_call_is_counted_so_that_energy_can_be_divided_by_them(policy: Policy) -> None:
-    device, run = ScriptedDevice(), list[float]()
-    samples = measure(kernel(device, itertools.repeat(1e-3), run), policy=policy, clock=device)
-    assert samples.calls == len(run)
-
-
 def test_an_operation_that_fails_fails_the_measurement() -> None:
     def broken() -> None:
         raise RuntimeError("illegal address")
