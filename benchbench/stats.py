@@ -287,6 +287,29 @@ def _agreed(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(word for word in words if word))
 
 
+def round_medians(records: Iterable[Record], *, arm: str = "") -> tuple[tuple[str, ...], Array]:
+    """The keys of one arm and the median seconds of their rounds: (keys, rounds), NaN where a round gave no good time.
+
+    The columns are the round numbers that occur, in order, the same for all keys, so that two arms of equal rounds are
+    paired by column. What the gate decides on.
+    """
+    points = [_point(attempts) for (_, found), attempts in _grouped(records).items() if found == arm]
+    numbers = sorted({record.round for point in points for record in point.rounds})
+    column = {number: i for i, number in enumerate(numbers)}
+    good = [
+        (row, column[record.round], record.samples_s)
+        for row, point in enumerate(points)
+        for record in point.timed
+        if record.status == "ok"
+    ]
+    medians = np.full((len(points), len(numbers)), np.nan)
+    if good:
+        rows, columns, samples = zip(*good, strict=True)
+        medians[list(rows), list(columns)] = _each(samples, _median)
+    # A clock too coarse for the operation is no time to compare.
+    return tuple(point.first.key for point in points), np.where(medians > 0, medians, np.nan)
+
+
 def least_seconds(work: Mapping[str, int], copies: Sequence[tuple[int, float]]) -> float | None:
     """The least time in which memory can have moved these bytes, by copies around the same footprint.
 

@@ -67,6 +67,8 @@ class Samples:
     samples_s:      on the device's clock. host_samples_s: as the host sees them, launches included: with a warm cache
                     the mean of calls that follow one another, with a cold one single calls between synchronisations.
                     On a CPU they are samples_s.
+    ended_s:        when each sample of samples_s was over, on the clock's ``now``: where a monitor's looks tell in what
+                    state the device was.
     phases:         the parts of each sample, by name; they add up to samples_s.
     clock:          what took samples_s: "events" (behind a backlog) or "host".
     warmup_class:   flat, warming, slowing, bimodal or unsteady: the series from the first warm-up call on.
@@ -78,6 +80,7 @@ class Samples:
 
     samples_s: tuple[float, ...]
     host_samples_s: tuple[float, ...]
+    ended_s: tuple[float, ...]
     phases: Mapping[str, tuple[float, ...]]
     clock: str
     warmup_class: str
@@ -234,6 +237,7 @@ class _Meter:
         self.hold_s = 0.0
         self.hold_factor = 1.0
         self.gaps = 0
+        self.ended: list[float] = []
 
     def take(self, count: int) -> list[list[float]]:
         """``count`` samples behind one backlog: the seconds of each part of each."""
@@ -254,6 +258,8 @@ class _Meter:
             rows.append(row)
         issued = clock.now() - began
         clock.synchronize()
+        over = clock.now()
+        self.ended += [over - clock.between(row[-1], rows[-1][-1]) for row in rows]
         self.gaps += late
         self._learn(count, issued, clock.between(rows[0][0], rows[-1][-1]), late)
         return [[clock.between(a, b) for a, b in pairwise(row)] for row in rows]
@@ -359,7 +365,7 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
     """
     meter = _Meter(clock, tuple(phases) or (("call", launch),), cold=policy.cache == "cold")
     before, warmup_s, warmup_calls = _warm_up(meter, policy)
-    meter.gaps = 0
+    meter.gaps, meter.ended = 0, []
     stopping = Stopping(policy)
     rows: list[list[float]] = []
     times: list[float] = []
@@ -380,6 +386,7 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
     return Samples(
         samples_s=tuple(times),
         host_samples_s=tuple(host or times),
+        ended_s=tuple(meter.ended),
         phases={name: tuple(row[i] for row in rows) for i, (name, _) in enumerate(phases)},
         clock=clock.name,
         warmup_class=series.warmup(before + times).kind,

@@ -12,7 +12,7 @@ import pytest
 from benchbench import stats
 from benchbench.record import Record, from_line, to_line
 from benchbench.series import rounds_interval
-from benchbench.stats import impossible, is_overhead_bound, least_seconds, results
+from benchbench.stats import impossible, is_overhead_bound, least_seconds, results, round_medians
 
 MIB = 2**20
 # A device with 3 us of overhead, a cache of 50 MiB at 6 TB/s and memory at 3 TB/s behind it.
@@ -256,6 +256,27 @@ def test_rounds_that_disagree_about_a_word_show_both() -> None:
     found = row(measured("a@1", 0), measured("a@1", 1, warmup_class="warming", capped=True))
     assert found["warmup_class"] == "flat, warming"
     assert found["capped"]
+
+
+def test_the_gate_gets_the_rounds_medians_of_one_arm_with_nothing_where_a_round_is_bad() -> None:
+    records = [
+        measured("a@1", 0, (1.0, 3.0, 2.0), arm="A"),
+        measured("a@1", 2, (4.0,), arm="A"),
+        measured("b@1", 0, (), arm="A", status="oom"),
+        measured("b@1", 1, (1e-9,), arm="A", status="impossible"),
+        measured("b@1", 2, (5.0, 5.0), arm="A"),
+        measured("a@1", 0, (9.0,), arm="B"),
+    ]
+    keys, medians = round_medians(records, arm="A")
+    assert keys == ("a@1", "b@1")
+    expected = np.array([[2.0, math.nan, 4.0], [math.nan, math.nan, 5.0]])
+    assert medians == pytest.approx(expected, nan_ok=True)
+    assert round_medians(records, arm="B")[1].tolist() == [[9.0]]
+
+
+def test_a_time_of_zero_and_no_records_give_the_gate_nothing() -> None:
+    assert np.isnan(round_medians([measured("a@1", 0, (0.0,))])[1]).all()
+    assert round_medians([])[1].shape == (0, 0)
 
 
 def test_fifty_thousand_records_are_read_and_summarised_in_five_seconds() -> None:

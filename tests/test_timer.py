@@ -148,6 +148,21 @@ def test_flushing_takes_nothing_from_the_warm_up_budget() -> None:
     assert samples.warmup_s >= COLD.warmup_floor_s
 
 
+def test_every_sample_knows_when_it_was_over() -> None:
+    device, over = ScriptedDevice(), list[float]()
+
+    def launch() -> None:
+        device.run(1e-3)
+        over.append(device.device_s)
+
+    samples = measure(launch, policy=WARM, clock=device)
+    # The timer sees the end of a batch when the synchronisation returns, not when the device is done.
+    expected = [at + device.sync_s for at in over]
+    assert len(samples.ended_s) == len(samples.samples_s)
+    assert all(min(abs(at - ended) for ended in expected) < 1e-9 for at in samples.ended_s)
+    assert np.diff(samples.ended_s).min() > 0
+
+
 def test_phases_are_split_by_marks_and_add_up_to_the_samples() -> None:
     device = ScriptedDevice()
     durations = {"forward": 300e-6, "backward": 650e-6, "optimizer": 50e-6}
