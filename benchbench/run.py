@@ -38,20 +38,39 @@ class CannotMeasure(Exception):
 class Settings:
     """How a sweep is measured.
 
-    policy:    the fields of timer.Policy, as JSON. rounds: fresh processes, each with its own order of the points.
+    policy:    the fields of timer.Policy, as JSON.
     timeout_s: limit of one point; None: 20 times its time in an earlier round, at least 60 s (900 s where it compiles).
     budget_s:  the sweep stops cleanly, between two points, once it has run this long.
     """
 
     devices: tuple[str, ...]
-    rounds: int
     seed: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
     budget_s: float | None = None
     imports: tuple[str, ...] = ()
     retry_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One round of one arm: a fresh process in which these points are measured, in an order of its own.
+
+    python, folder, overlay: another interpreter, another working folder (a checked-out revision), and a folder whose
+    packages take the place of ours; empty: as the parent.
+    """
+
+    points: Sequence[Point]
+    round: int = 0
     arm: str = ""
+    python: str = ""
+    folder: str = ""
+    overlay: str = ""
+
+
+def rounds_of(points: Sequence[Point], rounds: int) -> list[Turn]:
+    """The turns of a plain sweep: every point in every round."""
+    return [Turn(points, number) for number in range(rounds)]
 
 
 class Listener(Protocol):
@@ -84,14 +103,14 @@ def order(points: Sequence[Point], *, seed: int, round_number: int, controls: fr
 
 
 def sweep(
-    points: Sequence[Point],
+    turns: Sequence[Turn],
     settings: Settings,
     *,
     open_run: Callable[[Mapping[str, Any]], Run],
     listener: Listener,
     controls: frozenset[str] = frozenset(),
 ) -> Outcome:
-    """Measure every point in every round that has no result yet, each answer on disk before the next point.
+    """Measure what has no result yet, turn by turn, each answer on disk before the next point.
 
     open_run gets the description of the machine from the first worker, and gives the run to append to; it raises where
     continuing that run here would mix machines. Raises CannotMeasure where no worker starts, StoreError where the
@@ -99,7 +118,7 @@ def sweep(
     """
     first = _Worker(settings, settings.devices[0])
     try:
-        hello = first.start()
+        hello = first.start(turns[0])
         run = open_run(hello)
         writer = Writer(run)
     except BaseException:
@@ -107,12 +126,13 @@ def sweep(
         raise
     sitting = len(run.sittings())
     writer.append_sitting({"began": time.time(), "description": hello["description"], "settings": asdict(settings)})
-    lanes = [_Lane(device, settings, writer, listener, sitting, controls) for device in settings.devices]
-    lanes[0].worker = first
     records, _ = run.read()
     done = _finished(records, settings)
-    share = [points[i :: len(lanes)] for i in range(len(lanes))]
-    listener.planned(total=len(points) * settings.rounds, done=_count(points, settings, done))
+    lanes = [_Lane(device, settings, writer, listener, sitting, controls) for device in settings.devices]
+    lanes[0].worker = first
+    share = [[_part(turn, i, len(lanes)) for turn in turns] for i in range(len(lanes))]
+    places = [(point.key, turn.round, turn.arm) for turn in turns for point in turn.points]
+    listener.planned(total=len(places), done=sum(place in done for place in places))
     began = time.monotonic()
     try:
         _work(lanes, share, records, done, began)
@@ -126,20 +146,24 @@ def sweep(
     return Outcome(complete=not out_of_budget, out_of_budget=out_of_budget)
 
 
-def _finished(records: Sequence[Record], settings: Settings) -> set[tuple[str, int]]:
+Places = set[tuple[str, int, str]]
+
+
+def _finished(records: Sequence[Record], settings: Settings) -> Places:
     again = ("oom", "timeout", "crash", "fail", "wrong", "impossible") if settings.retry_failed else ()
-    return {(r.key, r.round) for r in records if r.arm == settings.arm and r.status not in again}
+    return {(r.key, r.round, r.arm) for r in records if r.status not in again}
 
 
-def _count(points: Sequence[Point], settings: Settings, done: set[tuple[str, int]]) -> int:
-    return sum((point.key, number) in done for point in points for number in range(settings.rounds))
+def _part(turn: Turn, index: int, lanes: int) -> Turn:
+    """What one of several devices measures of a turn."""
+    return replace(turn, points=turn.points[index::lanes])
 
 
 def _work(
     lanes: Sequence[_Lane],
-    share: Sequence[Sequence[Point]],
+    share: Sequence[Sequence[Turn]],
     records: Sequence[Record],
-    done: set[tuple[str, int]],
+    done: Places,
     began: float,
 ) -> None:
     """Run the lanes side by side, one strictly serial worker each. The first error of a lane ends all."""
@@ -148,9 +172,9 @@ def _work(
         return
     errors: list[BaseException] = []
 
-    def guarded(lane: _Lane, points: Sequence[Point]) -> None:
+    def guarded(lane: _Lane, turns: Sequence[Turn]) -> None:
         try:
-            lane.work(points, records, done, began)
+            lane.work(turns, records, done, began)
         except BaseException as error:
             errors.append(error)
             for other in lanes:
@@ -171,6 +195,19 @@ def _work(
         raise errors[0]
 
 
+def _environment_of(turn: Turn) -> tuple[str, str, str]:
+    return (turn.python, turn.folder, turn.overlay)
+
+
+def _environment(turn: Turn) -> dict[str, str] | None:
+    """A checked-out revision comes first on the path, but behind the benchbench that measures."""
+    if not turn.folder:
+        return None
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = [here, turn.folder, os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
 class _Died(Exception):
     """The worker ended, or was ended, in the middle of a point. status: crash or timeout."""
 
@@ -188,13 +225,17 @@ class _Worker:
         self._errors: Any = None
         self._answers = -1
         self._buffer = b""
+        self.turn: Turn | None = None
 
-    def start(self) -> dict[str, Any]:
+    def start(self, turn: Turn) -> dict[str, Any]:
         """Start the process and wait for its description of the machine. Raises CannotMeasure."""
+        self.turn = turn
         answers, theirs = os.pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchbench.worker", str(theirs)],
+            [turn.python or sys.executable, "-m", "benchbench.worker", str(theirs)],
+            cwd=turn.folder or None,
+            env=_environment(turn),
             stdin=subprocess.PIPE,
             stdout=self._errors,
             stderr=self._errors,
@@ -208,6 +249,7 @@ class _Worker:
             "policy": dict(self._settings.policy),
             "imports": list(self._settings.imports),
             "seed": self._settings.seed,
+            "overlay": turn.overlay,
         }
         try:
             self._tell(job)
@@ -330,18 +372,17 @@ class _Lane:
         self._copies: list[tuple[int, float]] = []
         self._took_s: dict[str, float] = {}
 
-    def work(
-        self, points: Sequence[Point], records: Sequence[Record], done: set[tuple[str, int]], began: float
-    ) -> None:
-        """All rounds of these points, less those done."""
-        for number in range(self._settings.rounds):
-            ordered = order(points, seed=self._settings.seed, round_number=number, controls=self._controls)
-            left = [point for point in ordered if (point.key, number) not in done]
-            self._copies = [c for r in records if r.round == number for c in _copy_of(r, self._controls)]
+    def work(self, turns: Sequence[Turn], records: Sequence[Record], done: Places, began: float) -> None:
+        """All turns, less what is done."""
+        for turn in turns:
+            ordered = order(turn.points, seed=self._settings.seed, round_number=turn.round, controls=self._controls)
+            left = [point for point in ordered if (point.key, turn.round, turn.arm) not in done]
+            before = [r for r in records if (r.round, r.arm) == (turn.round, turn.arm)]
+            self._copies = [copy for r in before for copy in _copy_of(r, self._controls)]
             for point in left:
                 if self.stopping.is_set() or self._is_over_budget(began):
                     return
-                self._one(point, number)
+                self._one(point, turn)
             if left:
                 self.worker.stop()
 
@@ -355,24 +396,22 @@ class _Lane:
         self.out_of_budget = budget is not None and time.monotonic() - began >= budget
         return self.out_of_budget
 
-    def _one(self, point: Point, number: int) -> None:
+    def _one(self, point: Point, turn: Turn) -> None:
         with _WRITING:
-            self._listener.began(point, round_number=number)
-        record = self._record_of(point, number)
+            self._listener.began(point, round_number=turn.round)
+        record = self._record_of(point, turn)
         with _WRITING:
             self._writer.append(record)
             self._listener.ended(record)
         self._copies += _copy_of(record, self._controls)
 
-    def _record_of(self, point: Point, number: int) -> Record:
-        place: dict[str, Any] = {"round": number, "sitting": self._sitting, "arm": self._settings.arm}
+    def _record_of(self, point: Point, turn: Turn) -> Record:
+        place: dict[str, Any] = {"round": turn.round, "sitting": self._sitting, "arm": turn.arm}
         bare = Record(point.key, point.case, point.version, point.params, "skip", point.skip, **place)
         if point.skip:
             return bare
         try:
-            if not self.worker.alive:
-                self._process += 1
-                self.worker.start()
+            self._make_ready(turn)
             began = time.monotonic()
             record, restart = self.worker.measure(point, self._copies, self._limit_s(point))
             self._took_s[point.key] = time.monotonic() - began
@@ -381,6 +420,18 @@ class _Lane:
             return replace(record, process=self._process, **place)
         except _Died as death:
             return replace(bare, status=death.status, reason=str(death), process=self._process)
+
+    def _make_ready(self, turn: Turn) -> None:
+        """A worker of this turn's environment; the one that said hello serves where that is the same."""
+        if (
+            self.worker.alive
+            and self.worker.turn is not None
+            and _environment_of(self.worker.turn) != _environment_of(turn)
+        ):
+            self.worker.stop()
+        if not self.worker.alive:
+            self._process += 1
+            self.worker.start(turn)
 
     def _limit_s(self, point: Point) -> float:
         if self._settings.timeout_s is not None:

@@ -260,8 +260,8 @@ def test_two_lanes_measure_each_point_once(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     register_cases([FAKES])
     chosen = points(Request(op=("fake_sum",)), device="none")
-    settings = parent.Settings(("none", "none"), rounds=2, policy=QUICK_CPU.policy, imports=(FAKES,))
+    settings = parent.Settings(("none", "none"), policy=QUICK_CPU.policy, imports=(FAKES,))
     run = create(tmp_path, {})
-    outcome = parent.sweep(chosen, settings, open_run=lambda hello: run, listener=Silent())
+    outcome = parent.sweep(parent.rounds_of(chosen, 2), settings, open_run=lambda hello: run, listener=Silent())
     assert outcome.complete
     assert len(run.read()[0]) == 24

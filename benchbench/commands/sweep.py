@@ -27,7 +27,7 @@ from benchbench.commands.terminal import (
 
 if TYPE_CHECKING:
     from benchbench.plan import Plan, Point
-    from benchbench.run import Outcome, Settings
+    from benchbench.run import Outcome, Settings, Turn
     from benchbench.store import Run
     from benchbench.sweeps.presets import Preset
 
@@ -83,6 +83,7 @@ def sweep(
 ) -> int:
     """Measure a grid of operators and networks."""
     from benchbench.device import devices
+    from benchbench.run import rounds_of
     from benchbench.worker import register_cases
 
     register_cases(imports or ())
@@ -106,15 +107,16 @@ def sweep(
     points = _points(the_plan, chosen[0], shard)
     if dry_run:
         return _print_points(points, as_json=json, form=form, output=output)
-    how = _settings(the_plan, asked_for, chosen, rounds, budget, timeout, seed, tuple(imports or ()), retry_failed)
+    how = _settings(asked_for, chosen, budget, timeout, seed, tuple(imports or ()), retry_failed)
+    turns = rounds_of(points, rounds or the_plan.rounds or asked_for.rounds)
     question = {"points": _digest(points), "plan": the_plan.name, "preset": asked_for.name, "shard": shard} | {
-        "rounds": how.rounds,
+        "rounds": len(turns),
         "policy": dict(how.policy),
         "seed": seed,
         "devices": len(chosen),
     }
     return _measure(
-        points,
+        turns,
         how,
         question,
         preset=asked_for,
@@ -245,10 +247,8 @@ def controls() -> frozenset[str]:
 
 
 def _settings(
-    plan: Plan,
     preset: Preset,
     devices: tuple[str, ...],
-    rounds: int | None,
     budget: str,
     timeout: str,
     seed: int,
@@ -259,7 +259,6 @@ def _settings(
 
     return Settings(
         devices=devices,
-        rounds=rounds or plan.rounds or preset.rounds,
         seed=seed,
         policy=dict(preset.policy),
         timeout_s=seconds("--timeout", timeout),
@@ -294,7 +293,7 @@ def _print_points(points: Sequence[Point], *, as_json: bool, form: str, output: 
 
 
 def _measure(
-    points: Sequence[Point],
+    turns: Sequence[Turn],
     how: Settings,
     question: Mapping[str, Any],
     *,
@@ -309,7 +308,7 @@ def _measure(
     from benchbench.commands.progress import Progress
     from benchbench.run import sweep as work_through
 
-    wanted = len(points) * how.rounds
+    wanted = sum(len(turn.points) for turn in turns)
     begun = runs.find(store, resume) if resume else None
     if begun is not None and begun.asked().get("asked") != _as_json(question):
         raise runs.Mixed(f"run {begun.id} asked another question: repeat its command line, or measure with --new")
@@ -329,10 +328,10 @@ def _measure(
             opened.append(run)
             return run
 
-        _announce(points, how, preset)
+        _announce(turns, how, preset)
         with Progress() as progress:
-            outcome = work_through(points, how, open_run=open_run, listener=progress, controls=controls())
-    return _report(opened[0], points, how, outcome, preset, shown)
+            outcome = work_through(turns, how, open_run=open_run, listener=progress, controls=controls())
+    return _report(opened[0], wanted, outcome, preset, shown)
 
 
 def _as_json(value: Any) -> Any:
@@ -354,20 +353,19 @@ def _run_json(question: Mapping[str, Any], hello: Mapping[str, Any], preset: Pre
     }
 
 
-def _announce(points: Sequence[Point], how: Settings, preset: Preset) -> None:
+def _announce(turns: Sequence[Turn], how: Settings, preset: Preset) -> None:
     from benchbench.units import duration_text
 
     if preset.note:
         note(preset.note)
-    active = [point for point in points if not point.skip]
+    active = [point for point in turns[0].points if not point.skip]
     limit = f", at most {duration_text(how.budget_s)}" if how.budget_s else ""
-    note(f"{len(active)} points x {how.rounds} rounds on {', '.join(how.devices)}{limit}")
+    note(f"{len(active)} points x {len(turns)} rounds on {', '.join(how.devices)}{limit}")
 
 
 def _report(
     run: Run,
-    points: Sequence[Point],
-    how: Settings,
+    wanted: int,
     outcome: Outcome,
     preset: Preset,
     shown: tuple[bool, str, Path | None],
@@ -385,9 +383,9 @@ def _report(
     print_results(results, as_json=as_json, form=form, output=output, note_text=preset.note)
     for line in warnings_of(results):
         note(line)
-    missing = len(points) * how.rounds - len(records)
+    missing = wanted - len(records)
     if outcome.out_of_budget and missing > 0:
-        note(f"the budget left {missing} of {len(points) * how.rounds} without a result: continue with: {command}")
+        note(f"the budget left {missing} of {wanted} without a result: continue with: {command}")
     note(f"run {run.id} in {run.folder}")
     statuses = {record.status for record in records}
     if statuses & set(FAILED) or missing > 0:
