@@ -26,6 +26,7 @@ WEIGHT_REGISTERS = 110
 MULTIPROCESSORS = {"sm_80": 108, "sm_86": 84, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 188}
 PROGRAMS_PER_MULTIPROCESSOR = 16
 MOST_ROUNDS = 64
+LEAST_COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def plan(
     """
     if direction == "backward":
         found = next(fitting(shape, dtype, layout, kernel_size, "fused", direction), None)
-        if found is None:
+        if found is None or found.columns < min(LEAST_COLUMNS, shape[3]):
             return Plan(direction, layout, "split")
     elif direction == "weight_gradient":
         found = next(fitting(shape, dtype, layout, kernel_size, "taps", direction), None)
@@ -97,7 +98,7 @@ def fitting(
 ) -> Iterator[Plan]:
     """The sizes with which a coding fits the registers, the best first."""
     height, width = shape[2:]
-    found: list[tuple[float, Plan]] = []
+    found: list[tuple[tuple[float, int], Plan]] = []
     for wide in (2, 1) if layout == "nhwc" else (1,):
         for columns, vector in column_choices(width, layout, dtype):
             halo = min(vector, power_of_two(kernel_size[1] // 2))
@@ -106,7 +107,9 @@ def fitting(
             needed = registers(kernel_size, coding, rows, columns, beside, tap_rows) * wide + SPARE_REGISTERS
             if needed > most_registers(coding, dtype) or tap_rows < 1:
                 continue
-            loads = (columns // vector + 2 * (beside // halo)) / wide
+            # A warp whose threads are further apart than they read takes several turns for one load.
+            turns = 1 if layout == "nhwc" else min(columns, 32 // dtype.itemsize) / vector
+            loads = (columns // vector * (1 + turns) / 2 + 2 * (beside // halo)) / wide
             seen = (rows + kernel_size[0] - 1) / rows if coding in ("window", "fused") else kernel_size[0]
             ragged = 2 if width % columns else 1
             cost = seen * (columns + 2 * beside + 2 * loads) / columns * ragged
@@ -114,7 +117,7 @@ def fitting(
             sized = Plan(
                 direction, layout, coding, rows, columns, vector, halo, ahead, wide * THREADS, tap_rows=tap_rows
             )
-            found.append((cost, sized))
+            found.append(((cost, -columns), sized))
     if coding == "window" and kernel_size[0] * kernel_size[1] > WINDOW_TAPS:
         return iter(())
     return iter([sized for _, sized in sorted(found, key=lambda pair: pair[0])])
