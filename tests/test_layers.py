@@ -46,7 +46,7 @@ TABLE = {
     "commands": ("*",),
     "cli": ("*",),
     "__main__": ("cli",),
-    "__init__": ("case", "work"),
+    "__init__": ("case", "work", "models"),
 }
 
 # Rooms that only their own lazy functions may fill with heavy packages; the value is what may be imported at the top.
