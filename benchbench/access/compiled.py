@@ -89,8 +89,8 @@ def compile_kernel(
 ) -> Resources:
     """Compile a ``@triton.jit`` function for ``arch``, a GPU not needed, and read its resources from the machine code.
 
-    signature maps every parameter to a type ("*fp32", "i32", "constexpr"); constexprs gives the constants; options
-    are launch options (num_warps, num_stages, maxnreg). Pointers are taken as divisible by 16, integers as not.
+    signature maps parameters to types ("*fp32", "i32"); all others are in constexprs, which gives the constants.
+    options are launch options (num_warps, num_stages, maxnreg). Pointers are taken as divisible by 16, integers as not.
     Results are kept under ``cache`` (default: BENCHBENCH_CACHE, else the user's cache folder) by source, options,
     Triton version and the source of this analysis. Raises ValueError for an unknown architecture or for a kernel that
     was decorated for the interpreter.
@@ -181,6 +181,10 @@ def _compiled(
             f"{getattr(function, '__name__', function)} is interpreted (TRITON_INTERPRET was set when it was "
             "decorated) and can't be compiled: use a process without that variable"
         )
+    signature = {name: signature.get(name, "constexpr") for name in function.arg_names}
+    missing = [name for name, kind in signature.items() if kind == "constexpr" and name not in constexprs]
+    if missing:
+        raise ValueError(f"{function.__name__} needs {', '.join(missing)}: give a type or a constant")
     pointers = [(i,) for i, name in enumerate(function.arg_names) if signature[name].startswith("*")]
     aligned = {path: [["tt.divisibility", 16]] for path in pointers}
     source = ASTSource(function, dict(signature), dict(constexprs), aligned)

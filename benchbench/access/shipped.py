@@ -22,7 +22,7 @@ ITEMSIZE = {"fp32": 4, "fp16": 2, "bf16": 2}
 COUNTED_BATCH = 128
 TRACED_BATCH = 2
 # What streams through the kernel. Weights, biases, their gradients and partial sums are everything else.
-STREAMED = ("x", "y", "grad_x", "grad_y")
+STREAMED = ("x", "y", "grad_x", "grad_y", "g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Adapter:
 
     ships: whether there is a kernel; variants: the launches of a call at COUNTED_BATCH; launcher: for interpreted
     kernels, a call at a batch on CPU tensors; floor_elements: streamed elements an image must at least move;
-    kernel_size: what 0 stands for.
+    kernel_size: what 0 stands for; gated_shapes, traced_shapes: what the static gate compiles and traces.
     """
 
     ships: Callable[[Spec], bool]
@@ -110,6 +110,8 @@ class Adapter:
     launcher: Callable[[Spec, int], Callable[[], Any]]
     floor_elements: Callable[[Spec], int]
     kernel_size: int
+    gated_shapes: tuple[str, ...]
+    traced_shapes: tuple[str, ...]
 
 
 def adapter(op: str) -> Adapter:
@@ -130,7 +132,8 @@ def _module(op: str, name: str) -> Any:
 
 
 def _exists(op: str, name: str) -> bool:
-    return importlib.util.find_spec(f"benchbench.kernels.{op}.{name}") is not None
+    folder = f"benchbench.kernels.{op}"
+    return importlib.util.find_spec(folder) is not None and importlib.util.find_spec(f"{folder}.{name}") is not None
 
 
 def _torch_dtype(name: str) -> Any:
@@ -191,8 +194,65 @@ def _inception_floor(spec: Spec) -> int:
     return (2 * channels + convolved) * height * width
 
 
+# ---- the depthwise convolution ------------------------------------------------------------------------------------
+
+
+def _depthwise_ships(spec: Spec) -> bool:
+    return _exists(spec.op, "start")
+
+
+def _depthwise_variants(spec: Spec) -> list[Variant]:
+    size = spec.kernel_size or DEPTHWISE_KERNEL_SIZE
+    found = _module(spec.op, "start").variants(
+        (COUNTED_BATCH, *spec.sizes),
+        _torch_dtype(spec.dtype),
+        spec.layout,
+        spec.arch,
+        kernel_size=(size, size),
+        direction=spec.direction,
+    )
+    return [Variant(*one) for one in found]
+
+
+def _depthwise_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
+    import torch
+
+    start, x = _module(spec.op, "start"), _tensor(spec, batch)
+    size = spec.kernel_size or DEPTHWISE_KERNEL_SIZE
+    weight, bias = torch.randn(spec.sizes[0], 1, size, size), torch.randn(spec.sizes[0])
+    other = torch.randn_like(x)
+    if spec.direction == "backward":
+        return lambda: start.backward(x, other, weight, spec.layout, 0, input_wanted=True, sums_wanted=True)
+    return lambda: start.convolve(x, weight, bias, other, spec.layout, 0, "forward")
+
+
+def _depthwise_floor(spec: Spec) -> int:
+    channels, height, width = spec.sizes
+    return (2 if spec.direction == "forward" else 3) * channels * height * width
+
+
+DEPTHWISE_KERNEL_SIZE = 7
+
 ADAPTERS = {
-    "inception_dwconv": Adapter(_inception_ships, _inception_variants, _inception_launcher, _inception_floor, 11),
+    "inception_dwconv": Adapter(
+        _inception_ships,
+        _inception_variants,
+        _inception_launcher,
+        _inception_floor,
+        kernel_size=11,
+        gated_shapes=(*STAGES["T"], *STAGES["B"]),
+        traced_shapes=STAGES["T"],
+    ),
+    "depthwise_conv": Adapter(
+        _depthwise_ships,
+        _depthwise_variants,
+        _depthwise_launcher,
+        _depthwise_floor,
+        kernel_size=DEPTHWISE_KERNEL_SIZE,
+        gated_shapes=STAGES["T"],
+        # Planes of few channels: every channel is traced tap by tap, and channels are all alike.
+        traced_shapes=("8x14x14",),
+    ),
 }
 
 

@@ -49,7 +49,7 @@ def gated_specs(ops: Sequence[str] = (), *, whole: bool = False) -> list[Spec]:
     """What CI compiles: sm_90 in full, two shapes on the other architectures; ``whole``: all of them."""
     found: list[Spec] = []
     for op in ops or tuple(shipped.ADAPTERS):
-        every = [*shipped.STAGES["T"], *shipped.STAGES["B"]]
+        every = shipped.adapter(op).gated_shapes
         found += shipped.specs(op, archs=("sm_90",), shapes=every)
         others = ("sm_80", "sm_100", "sm_120")
         found += shipped.specs(op, archs=others, shapes=every if whole else ("96x56x56", "384x14x14"))
@@ -57,8 +57,13 @@ def gated_specs(ops: Sequence[str] = (), *, whole: bool = False) -> list[Spec]:
 
 
 def traced_specs(specs: Iterable[Spec]) -> list[Spec]:
-    """The traces that these need: the stages of T on sm_90, because requested bytes know no architecture."""
-    return [spec for spec in specs if spec.arch == "sm_90" and spec.shape in shipped.STAGES["T"]]
+    """The traces that go with these specs, on sm_90 only, because requested bytes know no architecture."""
+    chosen = dict.fromkeys((s.op, s.direction, s.dtype, s.layout) for s in specs if s.arch == "sm_90")
+    return [
+        Spec(op, direction, dtype, layout, shape)
+        for op, direction, dtype, layout in chosen
+        for shape in shipped.adapter(op).traced_shapes
+    ]
 
 
 def collect(specs: Sequence[Spec], *, jobs: int = 1) -> dict[str, Row]:

@@ -144,6 +144,11 @@ def test_an_unknown_architecture_is_refused_with_the_known() -> None:
         made("aligned_copy", FLOATS, "sm_91", BLOCK=512)
 
 
+def test_a_missing_argument_is_named() -> None:
+    with pytest.raises(ValueError, match="copy_kernel needs n, BLOCK"):
+        compile_kernel(planted.copy_kernel, FLOATS, {})
+
+
 def test_the_listing_shows_each_source_line_above_its_code() -> None:
     listing = compiled.machine_code(
         planted.aligned_copy, {**FLOATS, "BLOCK": "constexpr"}, {"BLOCK": 512}, arch="sm_90"
