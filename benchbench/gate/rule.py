@@ -22,6 +22,7 @@ class Rule:
     level:          of the interval of the ratio.
     sitting_offset: standard deviation by which a point moves between two sittings, code unchanged: stored runs only.
     control_margin: a control that moves by more than this beyond its interval makes the run invalid.
+    invalid_alpha:  share of runs that may be called invalid although no control moved.
     power:          with which the smallest change that could have been seen is seen.
     """
 
@@ -33,12 +34,13 @@ class Rule:
     level: float = 0.9
     sitting_offset: float = 0.003
     control_margin: float = 0.01
+    invalid_alpha: float = 0.01
     power: float = 0.9
 
     def __post_init__(self) -> None:
         if self.margin < 0 or self.same_within < self.margin or self.sitting_offset < 0 or self.control_margin < 0:
             raise ValueError("expected margins and offsets of at least 0, and same_within of at least the margin")
-        levels = (self.screen_alpha, self.confirm_alpha, self.family_alpha, self.level, self.power)
+        levels = self.screen_alpha, self.confirm_alpha, self.family_alpha, self.invalid_alpha, self.level, self.power
         if not all(0 < level < 1 for level in levels):
             raise ValueError("expected levels and power between 0 and 1")
 

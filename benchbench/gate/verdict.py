@@ -43,8 +43,12 @@ def flagged(screen: Estimate, rule: Rule) -> NDArray[np.bool_]:
 
 
 def controls_moved(controls: Estimate, rule: Rule) -> NDArray[np.bool_]:
-    """Whether any control (the last axis) moved by more than the margin beyond its interval."""
-    low, high = interval(controls, 0.5 + rule.level / 2)
+    """Whether any control (the last axis) moved by more than the margin beyond its interval.
+
+    The intervals are so wide that all of them together are wrong in ``invalid_alpha`` of runs, however loud the machine
+    and however many the controls.
+    """
+    low, high = interval(controls, 1 - rule.invalid_alpha / max(controls.effect.shape[-1], 1))
     bound = np.log1p(rule.control_margin)
     with np.errstate(invalid="ignore"):
         return np.asarray(((low > bound) | (high < -bound)).any(axis=-1), dtype=np.bool_)

@@ -13,6 +13,7 @@ from benchbench.gate.estimate import Array
 from benchbench.gate.estimate import paired as paired_estimate
 from benchbench.gate.power import paired_design, rounds_for, smallest_change
 from benchbench.gate.rule import VERDICTS, Rule
+from benchbench.gate.verdict import controls_moved
 
 # Median seconds of rounds whose log ratios have mean 0 and standard deviation .5 % exactly.
 PATTERN = 0.005 * np.array([1.0, -1.0] * 4) * np.sqrt(7 / 8)
@@ -122,6 +123,14 @@ def test_controls_that_moved_make_the_whole_run_invalid() -> None:
     still, moved = rounds()[None], rounds(0.03)[None]
     assert ab(0.05, controls_a=still, controls_b=moved).verdict[0] == "invalid"
     assert ab(0.05, controls_a=still, controls_b=rounds(0.005)[None]).verdict[0] == "slower"
+
+
+def test_a_loud_machine_with_many_controls_is_seldom_called_invalid() -> None:
+    generator = np.random.default_rng(0)
+    a, b = np.exp(0.1 * generator.standard_normal((2, 3000, 6, 8)))
+    moved = controls_moved(paired_estimate(a, b), Rule())
+    assert moved.mean() <= 0.01
+    assert controls_moved(paired_estimate(a, b), Rule(invalid_alpha=0.3)).mean() > 0.05
 
 
 def test_a_control_that_got_faster_moved_too() -> None:
