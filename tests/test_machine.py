@@ -85,6 +85,28 @@ def test_nested_fields_are_named_by_their_path() -> None:
     assert machine.difference(first, second) == [("switches.b", 2, 3)]
 
 
+def test_a_commit_is_told_with_a_hash_of_what_differs_from_it(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        name = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *name, *words], check=True, capture_output=True)
+
+    assert machine._repository(tmp_path) == {"commit": None, "dirty_hash": None}
+    (tmp_path / "pyproject.toml").write_text("")
+    assert machine._repository(tmp_path)["commit"] is None
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = machine._repository(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty_hash"] == ""
+    (tmp_path / "new.py").write_text("1")
+    first = machine._repository(tmp_path)["dirty_hash"]
+    (tmp_path / "new.py").write_text("2")
+    second = machine._repository(tmp_path)["dirty_hash"]
+    (tmp_path / "pyproject.toml").write_text("3")
+    assert len({"", first, second, machine._repository(tmp_path)["dirty_hash"]}) == 4
+
+
 def test_two_machines_are_one_testbed_only_if_what_decides_the_figures_is_equal() -> None:
     gpu = {name: name for name in machine.TESTBED} | {"device": "cuda:0", "driver": "580.65.06", "kernel": "6.1"}
     here = machine.testbed(gpu)

@@ -191,6 +191,39 @@ def test_work_that_is_finished_behind_the_callers_back_is_refused() -> None:
     assert not verdict.ok
 
 
+def test_a_launch_that_does_not_wait_for_its_inputs_is_refused() -> None:
+    """What a side stream that was not joined computes: the result of the inputs as they were before."""
+    seen: list[State] = []
+
+    def call(state: State) -> Any:
+        before = seen[-1] if seen else state
+        seen.append(State(state.x.detach().clone(), state.weight.detach().clone(), None))
+        return convolved(before)
+
+    assert check(workload(call, shifted), make()).reason.endswith("when the inputs changed")
+
+
+def test_memory_that_a_custom_operator_or_a_backward_pass_allocates_is_poisoned() -> None:
+    @torch.library.custom_op("benchbench_test::nothing", mutates_args=())
+    def nothing(x: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    class Nothing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return torch.empty_like(grad)
+
+    x = torch.ones(100, 100, requires_grad=True)
+    with poisoned("cpu"):
+        assert nothing(x.detach()).isnan().all()
+        Nothing.apply(x).sum().backward()
+    assert x.grad.isnan().all()
+
+
 def test_the_state_is_left_as_it_was_even_when_the_answer_is_wrong() -> None:
     def call(state: State) -> Any:
         return convolved(state) * 2
