@@ -82,6 +82,11 @@ def conditions() -> Mapping[str, str]:
     return {row["item"]: row["value"] for row in _read("measurement_conditions.csv")}
 
 
+def differences() -> tuple[Mapping[str, str], ...]:
+    """Known reasons for counts that differ from printed ones: table, model, img_size, count, reason, source."""
+    return _read("count_differences.csv")
+
+
 def timm_throughput() -> tuple[Row, ...]:
     """timm's own published inference throughputs of ConvNeXt-T and InceptionNeXt-T on GPUs."""
     return _rows("timm_throughput.csv")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from benchbench.published import Row, combination, printed, table
+from benchbench.published import Row, combination, differences, printed, table
 
 A100, RTX2080TI = "A100, TF32, batch 128", "RTX 2080 Ti, FP32"
 
@@ -191,6 +191,19 @@ def _macs(row: Row, text: dict[str, str]) -> str:
 def _scaled(count: object, digits: int) -> str:
     """A count in units of 10 to the ``digits``, exactly."""
     return "" if count is None else f"{int(str(count)) / 10**digits:.{digits}f}"
+
+
+@cache
+def count_reason(number: int, label: str, img_size: int | str, count: str) -> str:
+    """Why counted "params" or "macs" of this row differ from the printed ones; "" where no reason is known.
+
+    timm's form of a ConvNeXt differs for the reason of the row that it belongs to.
+    """
+    wanted = (str(number), label.removesuffix(", timm's form"), str(img_size), count)
+    for row in differences():
+        if (row["table"], row["model"], row["img_size"], row["count"]) == wanted:
+            return row["reason"]
+    return ""
 
 
 def entry_named(number: int, name: str) -> Entry:

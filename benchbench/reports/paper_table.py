@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench import units
-from benchbench.published.entries import Entry, entries, identity
+from benchbench.published.entries import Entry, count_reason, entries, identity
 from benchbench.reports import rows
 from benchbench.reports.ratios import speed_ratio
 
 if TYPE_CHECKING:
     import pandas
 
-# Differences whose reason the note of the paper's row does not give.
 _UNEXPLAINED = "no reason known"
 
 
@@ -56,11 +55,13 @@ def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
         for what, unit in (("params_m", "M"), ("macs_g", "G")):
             counted, shown = row[what], row[f"printed_{what}"]
             if counted is not None and shown and not _agrees(counted, shown):
-                reason = row["note"] or _UNEXPLAINED
-                name = "parameters" if what == "params_m" else "MACs"
+                count, name = ("params", "parameters") if what == "params_m" else ("macs", "MACs")
+                reason = count_reason(row["table"], row["model"], row["img_size"], count) or _UNEXPLAINED
                 notes.append(
                     f"{_title(row)}: {_digits(counted, shown)} {unit} {name} counted, {shown} printed: {reason}."
                 )
+        if "misprint" in row["note"]:
+            notes.append(f"{_title(row)}, the paper's figures: {row['note']}.")
         if row["builds"] is False:
             notes.append(f"{_title(row)} does not build: {row['build_note'] or 'no reason recorded'}.")
     conditions = sorted({row["measured_at"] for row in table if row["measured_at"]})
@@ -94,6 +95,7 @@ def _row(
     baseline: Entry,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
+        "table": entry.table,
         "model": entry.label,
         "network": entry.network,
         "kernel_size": entry.kernel_size,

@@ -8,7 +8,8 @@ from typing import Any
 import pandas
 import pytest
 
-from benchbench.published.entries import entries, entry_named
+from benchbench.published import differences
+from benchbench.published.entries import count_reason, entries, entry_named
 from benchbench.reports.paper_table import Build, footnotes, paper_rows, text_rows
 
 Row = Callable[..., dict[str, Any]]
@@ -90,9 +91,23 @@ def test_a_count_that_prints_otherwise_is_footnoted_with_its_reason() -> None:
     table = paper_rows(4, built=built)
     notes = [note for note in footnotes(table) if "counted" in note]
     assert len(notes) == 2
-    assert any("Swin-T: 28 M parameters counted, 29 printed" in note for note in notes)
+    assert any("Swin-T: 28 M parameters counted, 29 printed: 28.29 M are counted" in note for note in notes)
     assert any("DeiT-S: 99 M" in note and "no reason known" in note for note in notes)
     assert named(table, "InceptionNeXt-T")["params_m"] == pytest.approx(28.056)
+
+
+def test_a_reason_belongs_to_a_row_that_exists_and_to_both_forms_of_it() -> None:
+    for row in differences():
+        same = [e for e in entries(int(row["table"])) if (e.label, str(e.img_size)) == (row["model"], row["img_size"])]
+        assert same, row
+        assert row["count"] in ("params", "macs")
+    assert count_reason(4, "ConvNeXt-B, timm's form", 384, "macs") == count_reason(4, "ConvNeXt-B", 384, "macs") != ""
+
+
+def test_a_figure_that_the_paper_misprints_is_flagged() -> None:
+    (note,) = [note for note in footnotes(paper_rows(4)) if "misprint" in note]
+    assert note.startswith("RegNetY-8G")
+    assert "689" in note
 
 
 def test_a_row_that_does_not_build_says_why() -> None:
