@@ -64,18 +64,22 @@ class Monitor:
         self._thread = threading.Thread(target=self._keep_looking, args=(self._done,), daemon=True)
         self._thread.start()
 
-    def stop(self) -> dict[str, Any]:
-        """End the block: the range of what was seen, the joules drawn, other processes; {} without NVML."""
+    def stop(self, ended_s: Sequence[float] = ()) -> dict[str, Any]:
+        """End the block: the range of what was seen, the joules drawn, other processes; {} without NVML.
+
+        ended_s: when each sample ended, on the monitor's clock: then "tagged" numbers those under thermal or power
+        events, and "limited_share" and "throttled" are of samples, not of looks.
+        """
         if self.gpu is None or self._thread is None:
             return {}
         self._done.set()
         self._thread.join()
         self._thread = None
         self.look()
-        energy_j, ended_s = self.gpu.energy_j(), self.clock()
+        energy_j, over_s = self.gpu.energy_j(), self.clock()
         drawn = None if energy_j is None or self._energy_j is None else energy_j - self._energy_j
-        return summary(self.looks) | {
-            "seconds": ended_s - self._began_s,
+        return summary(self.looks, ended_s) | {
+            "seconds": over_s - self._began_s,
             "energy_j": drawn,
             "other_processes": self.gpu.other_processes(context=_has_context()),
         }
@@ -119,17 +123,22 @@ def throttled(tags: Sequence[bool]) -> bool:
     return sum(tags) > THROTTLED_SHARE * len(tags)
 
 
-def summary(looks: Sequence[Look]) -> dict[str, Any]:
-    """Lowest, median and highest of what was seen, the event reasons, and the share of looks under heat or power."""
+def summary(looks: Sequence[Look], ended_s: Sequence[float] = ()) -> dict[str, Any]:
+    """Lowest, median and highest of what was seen, the event reasons, and the share of samples under heat or power.
+
+    Without the times of samples, the share of looks.
+    """
     result: dict[str, Any] = {"looks": len(looks)}
     for name in ("sm_clock_hz", "memory_clock_hz", "temperature_c", "power_w"):
         seen = [value for value in (getattr(look, name) for look in looks) if value is not None]
         result[name] = [min(seen), statistics.median(seen), max(seen)] if seen else None
     known = [look for look in looks if look.event_reasons is not None]
     result["event_reasons"] = sorted({r for look in known for r in look.event_reasons or ()}) if known else None
-    result["limited_share"] = sum(look.limited for look in known) / len(known) if known else None
-    result["throttled"] = throttled([look.limited for look in known]) if known else None
-    return result
+    if not known:
+        return result | {"limited_share": None, "throttled": None, "tagged": None}
+    tags = tagged(known, ended_s) if ended_s else tuple(look.limited for look in known)
+    result |= {"limited_share": sum(tags) / len(tags), "throttled": throttled(tags)}
+    return result | {"tagged": [i for i, tag in enumerate(tags) if tag] if ended_s else None}
 
 
 def _opened(device: str) -> Gpu | None:

@@ -260,7 +260,7 @@ def _measured(
     # An operator without the axis, and a network, whose tensors are larger than any cache, follow one another.
     samples = bench.measure(lambda: workload.call(state), phases, str(point.params.get("cache", "warm")))
     if bench.monitor is not None:
-        machine_state |= bench.monitor.stop()
+        machine_state |= bench.monitor.stop(samples.ended_s)
     if CASES[point.case].kind == "network":
         found["energy_j"] = bench.energy(lambda: workload.call(state))
     found |= _from_samples(samples)

@@ -97,6 +97,27 @@ def test_samples_are_tagged_by_the_nearest_look_and_none_is_thrown_away() -> Non
     assert tagged([], [0.0, 1.0]) == (False, False)
 
 
+def test_a_block_numbers_its_tagged_samples_and_counts_samples_not_looks() -> None:
+    looks = [look(0.0), look(1.0, "sw_power_cap"), look(2.0)]
+    of_looks = summary(looks)
+    assert (of_looks["tagged"], of_looks["limited_share"], of_looks["throttled"]) == (None, 1 / 3, True)
+    of_samples = summary(looks, [0.1] * 19 + [1.1])
+    assert (of_samples["tagged"], of_samples["limited_share"], of_samples["throttled"]) == ([19], 0.05, False)
+    assert summary(looks, [0.1] * 18 + [1.1, 1.2])["throttled"]
+    assert summary([Look(0.0, 1, 1, 1, 1.0, None)], [0.0])["tagged"] is None
+
+
+def test_samples_are_tagged_from_the_times_that_the_timer_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    reasons = iter([0, 0x4])
+    gpu = opened(monkeypatch, {"nvmlDeviceGetCurrentClocksEventReasons": lambda: next(reasons)})
+    monitor = Monitor(gpu, interval_s=9.0, clock=lambda: float(next(ticks)))
+    monitor.start()
+    seen = monitor.stop([0.0, 1.0, 2.0])
+    assert seen["tagged"] == [2]
+    assert seen["throttled"]
+
+
 def test_more_than_five_percent_of_tagged_samples_mark_a_point_throttled() -> None:
     assert not throttled([True] * 5 + [False] * 95)
     assert throttled([True] * 6 + [False] * 94)
