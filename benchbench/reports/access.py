@@ -56,7 +56,7 @@ def access(
     chosen = theme_named(theme)
     frame = rows.operators(rows.tidy(results))
     frame, named, notes = rows.one_precision(frame, precision)
-    good = rows.better_layout(rows.measured(frame))
+    good = rows.ordered(rows.better_layout(rows.measured(frame)))
     good = good[good["backend"].isin([backend for backend, _ in BACKENDS])]
     good, shape, others = _only(good, "shape", shape)
     good, mode, more = _only(good, "mode", mode)
@@ -131,7 +131,7 @@ def _notes(data: pandas.DataFrame) -> list[str]:
         return ["Nothing to draw: no operators were measured."]
     letters = sorted({letter for letter in data["provenance"] if letter})
     said = {**PROVENANCE, "derived": "from the rules that PyTorch dispatches by"}
-    notes = ["Black ticks: the least bytes, each input read once and each output written once."]
+    notes = ["Ticks: the least bytes, each input read once and each output written once."]
     if letters:
         notes.append("Bytes, by provenance: " + "; ".join(f"{one}: {said.get(one, one)}" for one in letters) + ".")
     if any(not letter for letter in data["provenance"]):
@@ -144,7 +144,8 @@ def _notes(data: pandas.DataFrame) -> list[str]:
 def _draw(groups: Sequence[_Group], chosen: Theme, *, subtitle: str, notes: Sequence[str]) -> Figure:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=_ink(backend, chosen), label=text) for backend, text in BACKENDS]
+    present = [one for one in BACKENDS if any(one[0] in group.backends for group in groups)]
+    handles = [Patch(color=_ink(backend, chosen), label=text) for backend, text in present]
     longest = max((len(group.label) for group in groups), default=8)
     figure, axes = sheet(
         chosen,
@@ -167,7 +168,7 @@ def _draw(groups: Sequence[_Group], chosen: Theme, *, subtitle: str, notes: Sequ
         return figure
     for place, group in enumerate(groups):
         left.plot([group.floor / 1e6] * 2, [place - 0.42, place + 0.42], color=chosen.ink, lw=1.6, zorder=5)
-        for offset, (backend, _) in zip((-0.2, 0.2), BACKENDS, strict=True):
+        for offset, (backend, _) in zip((-0.2, 0.2) if len(present) == 2 else (0.0,), present, strict=True):
             if backend in group.backends:
                 _bars(left, right, place + offset, group.backends[backend], _ink(backend, chosen), chosen)
     left.set_yticks(range(len(groups)), [plain(group.label) for group in groups])

@@ -40,7 +40,7 @@ def breakdown(
     frame = rows.tidy(results)
     frame = frame[frame["part"].notna()] if "part" in frame.columns else frame.iloc[:0].assign(part=[])
     frame, named, notes = rows.one_precision(frame, precision)
-    good = rows.measured(frame)
+    good = rows.ordered(rows.measured(frame))
     data = good.assign(bar=[_bar_name(row) for row in good.to_dict("records")])
     data = rows.told_apart(data, "bar", ("part",))
     bars = {bar: _parts(data[data["bar"] == bar]) for bar in dict.fromkeys(data["bar"])}

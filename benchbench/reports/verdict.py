@@ -110,7 +110,9 @@ def text_rows(judged: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             "here": (units.share_text if row["claim"] == MEMORY.name else units.ratio_text)(
                 row["value"], row["low"], row["high"]
             ),
-            "needed": str(row["criterion"]),
+            "needed": f"at least {units.share_text(_MEMORY_SHARE)}"
+            if row["claim"] == MEMORY.name
+            else str(row["criterion"]),
             "paper": str(row["paper"]) or units.MISSING,
             "at": ", ".join(str(row[name]) for name in ("precision", "layout", "compile", "backend") if row[name])
             + (f", batch {row['batch']}" if row["batch"] else "")
