@@ -21,7 +21,8 @@ WINDOW_TAPS = 25
 SPARE_REGISTERS = 24
 WINDOW_REGISTERS = 140
 LOOP_REGISTERS = 112
-FUSED_REGISTERS = {2: 130, 4: 118}
+FUSED_REGISTERS = 130
+FUSED_REGISTERS_NHWC_FP32 = 118
 WEIGHT_REGISTERS = 110
 MULTIPROCESSORS = {"sm_80": 108, "sm_86": 84, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 188}
 PROGRAMS_PER_MULTIPROCESSOR = 16
@@ -105,7 +106,7 @@ def fitting(
             beside = 0 if columns >= width else -(-(kernel_size[1] // 2) // halo) * halo
             rows, tap_rows = row_choice(height, columns, kernel_size, coding, whole=columns >= width)
             needed = registers(kernel_size, coding, rows, columns, beside, tap_rows) * wide + SPARE_REGISTERS
-            if needed > most_registers(coding, dtype) or tap_rows < 1:
+            if needed > most_registers(coding, dtype, layout) or tap_rows < 1:
                 continue
             # A warp whose threads are further apart than they read takes several turns for one load.
             turns = 1 if layout == "nhwc" else min(columns, 32 // dtype.itemsize) / vector
@@ -160,9 +161,10 @@ def registers(kernel_size: tuple[int, int], coding: str, rows: int, columns: int
     return tap_rows * width + tap_rows * lanes + columns
 
 
-def most_registers(coding: str, dtype: torch.dtype) -> int:
-    limits = {"window": WINDOW_REGISTERS, "loop": LOOP_REGISTERS, "fused": FUSED_REGISTERS[dtype.itemsize]}
-    return limits.get(coding, WEIGHT_REGISTERS)
+def most_registers(coding: str, dtype: torch.dtype, layout: Layout) -> int:
+    if coding == "fused":
+        return FUSED_REGISTERS_NHWC_FP32 if layout == "nhwc" and dtype.itemsize == 4 else FUSED_REGISTERS
+    return {"window": WINDOW_REGISTERS, "loop": LOOP_REGISTERS, "taps": WEIGHT_REGISTERS}[coding]
 
 
 def completed(

@@ -172,10 +172,10 @@ def variants(
     if planned.coding == "taps":
         fixed.pop("PART", None)
         kernel = depthwise_conv_weight_gradient
-        signature = {"x": x_type, "g": y_type, "partials": "*fp32", "images": "i32"}
+        signature = {"x": x_type, "grad_y": y_type, "partials": "*fp32", "images": "i32"}
     elif planned.coding == "fused":
         kernel = depthwise_conv_backward
-        signature = {"x": x_type, "g": y_type, "weight": "*fp32", "grad_x": x_type, "partials": "*fp32"}
+        signature = {"x": x_type, "grad_y": y_type, "weight": "*fp32", "grad_x": x_type, "partials": "*fp32"}
         signature |= {"images": "i32", "convolving": "i32"}
     else:
         kernel = depthwise_conv_forward

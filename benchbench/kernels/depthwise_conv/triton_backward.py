@@ -38,7 +38,7 @@ from .triton_window import (
 
 @triton.jit
 def depthwise_conv_backward(
-    x, g, weight, grad_x, partials, images, convolving,
+    x, grad_y, weight, grad_x, partials, images, convolving,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr, Y_PIXEL: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr, V: tl.constexpr, U: tl.constexpr, E: tl.constexpr,
@@ -50,19 +50,19 @@ def depthwise_conv_backward(
     if program < convolving:
         if PART != 0:
             backward_of_channels(
-                x, g, weight, grad_x, partials, images, program, C, H, W, FIRST,
+                x, grad_y, weight, grad_x, partials, images, program, C, H, W, FIRST,
                 X_STRIDE, X_PIXEL, G_STRIDE, G_PIXEL, Y_PIXEL, KH, KW, S, V, U, E, T, B, ROUNDS,
             )  # fmt: skip
     else:
         if PART != 1:
             copy_channels(
-                g, grad_x, program - convolving, C, H, W, FIRST, G_STRIDE, G_PIXEL, Y_PIXEL, COPY, COPIES, CHANNELS
+                grad_y, grad_x, program - convolving, C, H, W, FIRST, G_STRIDE, G_PIXEL, Y_PIXEL, COPY, COPIES, CHANNELS
             )  # fmt: skip
 
 
 @triton.jit
 def backward_of_channels(
-    x, g, weight, grad_x, partials, images, program,
+    x, grad_y, weight, grad_x, partials, images, program,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr, Y_PIXEL: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr, V: tl.constexpr, U: tl.constexpr, E: tl.constexpr,
@@ -76,7 +76,7 @@ def backward_of_channels(
     for n in range(ROUNDS):
         unit = units_of(program // BLOCKS * ROUNDS + n, T, B, G_PIXEL)
         totals = backward_of_units(
-            totals, x, g, grad_x, taps, images, unit, channel, C, H, W, FIRST,
+            totals, x, grad_y, grad_x, taps, images, unit, channel, C, H, W, FIRST,
             X_STRIDE, X_PIXEL, G_STRIDE, G_PIXEL, Y_PIXEL, KH, KW, S, V, U, E,
         )  # fmt: skip
     chosen = program % BLOCKS * B + tl.arange(0, B)
@@ -123,7 +123,7 @@ def zeros_like(tile, LENGTH: tl.constexpr):
 
 @triton.jit
 def backward_of_units(
-    totals, x, g, grad_x, taps, images, unit, channel,
+    totals, x, grad_y, grad_x, taps, images, unit, channel,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr, Y_PIXEL: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr, V: tl.constexpr, U: tl.constexpr, E: tl.constexpr,
@@ -137,7 +137,7 @@ def backward_of_units(
     top = unit // WB % HB * S
     image = unit // (WB * HB)
     m = (image < images) & (channel < C - FIRST)
-    g_source = g + image.to(tl.int64) * G_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, G_PIXEL)
+    g_source = grad_y + image.to(tl.int64) * G_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, G_PIXEL)
     x_source = x + image.to(tl.int64) * X_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, X_PIXEL)
     target = grad_x + image.to(tl.int64) * (C * H * W) + offset_in_image(channel + FIRST, top, column, H, W, Y_PIXEL)
     insides = columns_inside(column, W, WB, V, A)
@@ -202,7 +202,7 @@ def add_products_inside(
     totals, xs, gs, insides, top, row: tl.constexpr, s: tl.constexpr, i: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
     KW: tl.constexpr, S: tl.constexpr, HB: tl.constexpr, WB: tl.constexpr, V: tl.constexpr, A: tl.constexpr,
 ):  # fmt: skip
-    """The KW sums of row ``i`` of the taps, which see row ``row`` of g, if that is inside the image."""
+    """The KW sums of row ``i`` of the taps, which see row ``row`` of grad_y, if that is inside the image."""
     if HB == 1:
         if row >= 0 and row < H:
             return add_products_of_row(totals, xs, gs, insides, top == top, True, i, W, KW, WB, V, A)
@@ -233,7 +233,7 @@ def add_product(
     total, x, gs, insides, inside, certain: tl.constexpr, column: tl.constexpr, v: tl.constexpr,
     W: tl.constexpr, WB: tl.constexpr, V: tl.constexpr, A: tl.constexpr,
 ):  # fmt: skip
-    """``total`` plus x of column ``v`` times the g of ``column``, where both are inside the image."""
+    """``total`` plus x of column ``v`` times the grad_y of ``column``, where both are inside the image."""
     if WB == 1:
         if column >= 0 and column < W:
             if certain:
@@ -252,7 +252,7 @@ def add_product(
 
 @triton.jit
 def depthwise_conv_weight_gradient(
-    x, g, partials, images, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
+    x, grad_y, partials, images, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr,
     S: tl.constexpr, V: tl.constexpr, U: tl.constexpr, E: tl.constexpr,
@@ -271,7 +271,7 @@ def depthwise_conv_weight_gradient(
     for n in range(ROUNDS):
         unit = units_of(split * ROUNDS + n, T, B, G_PIXEL)
         totals = weight_gradient_of_units(
-            totals, x, g, images, unit, channel, lead, C, H, W, FIRST, X_STRIDE, X_PIXEL, G_STRIDE, G_PIXEL,
+            totals, x, grad_y, images, unit, channel, lead, C, H, W, FIRST, X_STRIDE, X_PIXEL, G_STRIDE, G_PIXEL,
             KH, KW, R, S, V, U, E,
         )  # fmt: skip
     chosen = block * B + tl.arange(0, B)
@@ -286,7 +286,8 @@ def depthwise_conv_weight_gradient(
 
 @triton.jit
 def weight_gradient_of_units(
-    totals, x, g, images, unit, channel, lead, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
+    totals, x, grad_y, images, unit, channel, lead,
+    C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr,
     S: tl.constexpr, V: tl.constexpr, U: tl.constexpr, E: tl.constexpr,
@@ -301,12 +302,12 @@ def weight_gradient_of_units(
     top = unit // WB % HB * S
     image = unit // (WB * HB)
     m = (image < images) & (channel < C - FIRST)
-    g_source = g + image.to(tl.int64) * G_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, G_PIXEL)
+    g_source = grad_y + image.to(tl.int64) * G_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, G_PIXEL)
     x_source = x + image.to(tl.int64) * X_STRIDE + offset_in_image(channel + FIRST, top, column, H, W, X_PIXEL)
     insides = columns_inside(column, W, WB, V, A)
     seen = top + lead - KH // 2
 
-    # The unit's own rows of g, whose sum is the bias gradient, all pass by where the middle row of the taps does.
+    # The unit's own rows of grad_y, whose sum is the bias gradient, all pass by where the middle row of the taps does.
     middle = (lead <= KH // 2) & (lead + R > KH // 2)
     taken = totals[R * KW]
     totals = part_of(totals, 0, R * KW)
