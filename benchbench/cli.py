@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchbench.commands import draw, exchange, look, memory, paper, sweep
+from benchbench.commands import draw, exchange, gate, look, memory, paper, sweep
 from benchbench.commands.terminal import Manners, say
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ sweep.add_to(app)
 look.add_to(app)
 draw.add_to(app)
 paper.add_to(app)
+gate.add_to(app)
 memory.add_to(app)
 exchange.add_to(app)
 
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of one command; every expected error is one line on stderr."""
+    from benchbench.baselines import NoBaseline
     from benchbench.plan import PlanError
     from benchbench.run import CannotMeasure
     from benchbench.store import Mixed, NotFound, StoreError
@@ -56,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
         code = app(list(arguments), prog_name="bench", standalone_mode=False)
     except (PlanError, NotFound, Mixed) as error:
         return _refuse(error, 2)
+    except NoBaseline as error:
+        return _refuse(error, 5)
     except (CannotMeasure, StoreError) as error:
         return _refuse(error, 4)
     except ImportError as error:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,18 +98,19 @@ def sweep(
         "cache": cache,
         "optimizer": optimizer,
     }
-    asked_for = _preset(preset, chosen[0], quick=quick)
-    the_plan = _plan(plan, _words(op), _networks(_words(model)), _axes(named, variant, settings or ()), asked_for)
-    points = _points(the_plan, chosen[0], shard)
+    asked_for = preset_named(preset, chosen[0], quick=quick)
+    the_plan = plan_of(plan, words(op), networks(words(model)), axes_named(named, variant, settings or ()), asked_for)
+    points = points_of(the_plan, chosen[0], shard)
     if dry_run:
         return _print_points(points, as_json=json, form=form, output=output)
-    how = _settings(asked_for, chosen, budget, timeout, seed, tuple(imports or ()), retry_failed)
+    how = settings_of(asked_for, chosen, budget, timeout, seed, tuple(imports or ()), retry_failed)
     turns = rounds_of(points, rounds or the_plan.rounds or asked_for.rounds)
     question = {"points": _digest(points), "plan": the_plan.name, "preset": asked_for.name, "shard": shard} | {
         "rounds": len(turns),
         "policy": dict(how.policy),
         "seed": seed,
         "devices": len(chosen),
+        "imports": list(imports or ()),
     }
     return _measure(
         turns,
@@ -140,7 +137,8 @@ def seconds(option: str, text: str) -> float | None:
     return float(found[1]) * UNITS_S[found[2]]
 
 
-def _words(text: str | None) -> tuple[str, ...]:
+def words(text: str | None) -> tuple[str, ...]:
+    """The words of a comma list. Raises PlanError for an empty one."""
     from benchbench.plan import PlanError
 
     words = () if text is None else tuple(word.strip() for word in text.split(","))
@@ -149,7 +147,7 @@ def _words(text: str | None) -> tuple[str, ...]:
     return words
 
 
-def _networks(words: tuple[str, ...]) -> tuple[str, ...]:
+def networks(words: tuple[str, ...]) -> tuple[str, ...]:
     """The words, those that no case lists looked up among timm's networks. Raises PlanError for one that is nowhere."""
     from fnmatch import filter as matching
     from fnmatch import fnmatchcase
@@ -178,14 +176,16 @@ def _networks(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _axes(named: Mapping[str, str | None], variant: str | None, settings: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def axes_named(
+    named: Mapping[str, str | None], variant: str | None, settings: Sequence[str]
+) -> dict[str, tuple[Any, ...]]:
     """The values that the command line names, an axis each. Raises PlanError."""
     from benchbench.case import nearest
     from benchbench.plan import PlanError, parse_axis
     from benchbench.sweeps.axes import STAGES
 
     axes = {name: parse_axis(name, text) for name, text in named.items() if text is not None}
-    for letter in _words(variant):
+    for letter in words(variant):
         if letter not in STAGES:
             raise PlanError(f"--variant {letter!r}: {nearest(letter, tuple(STAGES))}")
         axes["shape"] = tuple(dict.fromkeys((*axes.get("shape", ()), *STAGES[letter])))
@@ -197,7 +197,8 @@ def _axes(named: Mapping[str, str | None], variant: str | None, settings: Sequen
     return axes
 
 
-def _preset(name: str, device: str, *, quick: bool) -> Preset:
+def preset_named(name: str, device: str, *, quick: bool) -> Preset:
+    """The preset of that name, else the one for the device. Raises PlanError."""
     from benchbench.case import nearest
     from benchbench.plan import PlanError
     from benchbench.sweeps.presets import PRESETS, preset_for
@@ -207,7 +208,7 @@ def _preset(name: str, device: str, *, quick: bool) -> Preset:
     return preset_for(device, quick=quick, name=name)
 
 
-def _plan(name: str, op: tuple[str, ...], model: tuple[str, ...], axes: Mapping[str, Any], preset: Preset) -> Plan:
+def plan_of(name: str, op: tuple[str, ...], model: tuple[str, ...], axes: Mapping[str, Any], preset: Preset) -> Plan:
     """The named plan, or that of the options; what the command line names wins over plan and preset."""
     from benchbench.case import CASES, nearest
     from benchbench.plan import PLANS, Plan, PlanError, Request, from_toml, names_of
@@ -229,8 +230,10 @@ def _plan(name: str, op: tuple[str, ...], model: tuple[str, ...], axes: Mapping[
     return Plan(base.name, requests, base.rounds, base.title)
 
 
-def _points(plan: Plan, device: str, shard_text: str) -> list[Point]:
+def points_of(plan: Plan, device: str, shard_text: str) -> list[Point]:
+    """The points of a plan, or of a shard of it. Raises PlanError where nothing is selected."""
     from benchbench.case import CASES
+    from benchbench.commands.sitting import controls
     from benchbench.plan import PlanError, all_points, shard
 
     points = all_points(plan, device=device)
@@ -239,14 +242,7 @@ def _points(plan: Plan, device: str, shard_text: str) -> list[Point]:
     return shard(points, shard_text, controls=controls()) if shard_text else points
 
 
-def controls() -> frozenset[str]:
-    """The cases that are in every round of every run."""
-    from benchbench.case import CASES
-
-    return frozenset(name for name, case in CASES.items() if case.kind == "control")
-
-
-def _settings(
+def settings_of(
     preset: Preset,
     devices: tuple[str, ...],
     budget: str,
@@ -255,6 +251,7 @@ def _settings(
     imports: tuple[str, ...],
     retry_failed: bool,
 ) -> Settings:
+    """How they are measured. Raises PlanError for a duration that is none."""
     from benchbench.run import Settings
 
     return Settings(
@@ -305,52 +302,19 @@ def _measure(
     shown: tuple[bool, str, Path | None],
 ) -> int:
     from benchbench import store as runs
-    from benchbench.commands.progress import Progress
-    from benchbench.run import sweep as work_through
+    from benchbench.commands.sitting import Sitting, as_json
 
     wanted = sum(len(turn.points) for turn in turns)
     begun = runs.find(store, resume) if resume else None
-    if begun is not None and begun.asked().get("asked") != _as_json(question):
+    if begun is not None and begun.asked().get("asked") != as_json(question):
         raise runs.Mixed(f"run {begun.id} asked another question: repeat its command line, or measure with --new")
     if begun is None and not new:
         begun = runs.unfinished(store, question, wanted, retry_failed=how.retry_failed)
-    opened: list[Run] = []
-    with ExitStack() as held:
-
-        def open_run(hello: Mapping[str, Any]) -> Run:
-            run = begun
-            if run is None:
-                run = runs.create(store, _run_json(question, hello, preset, tag))
-            runs.refuse_other_conditions(run, hello["testbed"])
-            held.enter_context(runs.lock(run.folder / "lock", f"run {run.id}"))
-            for name in hello.get("gpus", ()):
-                held.enter_context(runs.lock(runs.lock_folder() / f"{name}.lock", f"run {run.id}"))
-            opened.append(run)
-            return run
-
-        _announce(turns, how, preset)
-        with Progress() as progress:
-            outcome = work_through(turns, how, open_run=open_run, listener=progress, controls=controls())
-    return _report(opened[0], wanted, outcome, preset, shown)
-
-
-def _as_json(value: Any) -> Any:
-    import json
-
-    return json.loads(json.dumps(value))
-
-
-def _run_json(question: Mapping[str, Any], hello: Mapping[str, Any], preset: Preset, tag: str) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "asked": dict(question),
-        "testbed": hello["testbed"],
-        "description": hello["description"],
-        "preset_note": preset.note,
-        "tag": tag,
-        "command": shlex.join(["bench", *sys.argv[1:]]),
-        "began": time.time(),
-    }
+    _announce(turns, how, preset)
+    with Sitting(store, question, how, preset, begun=begun, tag=tag) as sitting:
+        outcome = sitting.measure(turns)
+    assert sitting.run is not None
+    return _report(sitting.run, wanted, outcome, preset, shown)
 
 
 def _announce(turns: Sequence[Turn], how: Settings, preset: Preset) -> None:
@@ -372,8 +336,9 @@ def _report(
 ) -> int:
     """The table, the sentence and the exit code."""
     from benchbench.commands.results import print_results, results_of, warnings_of
+    from benchbench.commands.sitting import command_line
 
-    command = shlex.join(["bench", *sys.argv[1:]])
+    command = command_line()
     records, _ = run.read()
     if outcome.interrupted:
         say(f"interrupted: {len(records)} results are kept in {run.folder}; continue with: {command}")
