@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchbench import nvml
+from benchbench.host import Finding, about_host
 from benchbench.nvml import THERMAL_OR_POWER, Gpu
 
 CPU_ONLY = "CPU only: figures are for trying the tool"
@@ -18,17 +16,6 @@ LOAD_S = 2.0
 CLOCK_STEP_HZ = 15_000_000
 # Below this distance from the temperature at which the hardware slows down, a long run will get there.
 MARGIN_C = 5
-DISK_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One question and its answer. status: PASS, WARN or FAIL. mend: a command or a step, "" where none is needed."""
-
-    name: str
-    status: str
-    detail: str
-    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +35,13 @@ def doctor(device: str | None = None, *, store: str = ".", load_s: float = LOAD_
     """
     from benchbench import machine
 
-    chosen = device or ("cuda:0" if _torch_sees_a_gpu() else "cpu")
+    chosen = device or ("cuda:0" if _visible_gpus() else "cpu")
     findings = [software(*_torch_versions(), nvml.driver(), nvml.driver_cuda(), len(nvml.every_uuid()))]
     gpu = nvml.find(machine.gpu_uuid(chosen)) if chosen != "cpu" else None
-    findings.append(seen(chosen, torch_sees=_torch_sees_a_gpu(), gpus=len(nvml.every_uuid()), answers=gpu is not None))
+    findings.append(seen(chosen, visible=_visible_gpus(), gpus=len(nvml.every_uuid()), answers=gpu is not None))
     if gpu is not None:
         findings += about_gpu(gpu, under_load(gpu, _matmul(chosen), load_s=load_s))
-    return [
-        *findings,
-        governor(machine.describe("cpu")["cpu_governor"]),
-        cpu_limit(*_cpu_quota()),
-        variables(dict(os.environ)),
-        disk(_free_bytes(store), store_is_writable=os.access(_existing(store), os.W_OK)),
-        *([counters(_driver_parameters())] if chosen != "cpu" else []),
-        networks(_timm_problem()),
-    ]
+    return [*findings, *about_host(store, has_gpu=chosen != "cpu")]
 
 
 def about_gpu(gpu: Gpu, load: Load) -> list[Finding]:
@@ -80,15 +59,19 @@ def about_gpu(gpu: Gpu, load: Load) -> list[Finding]:
     ]
 
 
-def seen(device: str, *, torch_sees: bool, gpus: int, answers: bool) -> Finding:
-    """Whether the device that is measured is one that figures can be published for, and NVML can be asked about it."""
-    if device == "cpu" and gpus and not torch_sees:
+def seen(device: str, *, visible: int, gpus: int, answers: bool) -> Finding:
+    """Whether the device that is measured is one that figures can be published for, and NVML can be asked about it.
+
+    visible: how many GPUs PyTorch sees; gpus: how many the driver knows.
+    """
+    if device == "cpu" and gpus and not visible:
         detail = f"the driver knows {gpus} GPU{'s' if gpus > 1 else ''}, PyTorch sees none"
         return Finding("device", "FAIL", detail, "unset CUDA_VISIBLE_DEVICES, or install torch for the driver's CUDA")
     if device == "cpu":
         return Finding("device", "WARN", CPU_ONLY)
-    if not torch_sees:
-        return Finding("device", "FAIL", f"{device} is asked for, PyTorch sees no GPU", "bench doctor --device cpu")
+    if int(device.partition(":")[2] or 0) >= visible:
+        detail = f"{device} is asked for, PyTorch sees {visible or 'no'} GPU{'s' if visible > 1 else ''}"
+        return Finding("device", "FAIL", detail, "bench list devices")
     if not answers:
         detail = "PyTorch sees the GPU, but NVML does not answer: clocks, power and other processes stay unknown"
         return Finding("device", "WARN", detail, "pip install nvidia-ml-py; nvidia-smi must work too")
@@ -240,87 +223,6 @@ def persistence(enabled: bool | None, index: int = 0) -> Finding:
     return Finding("persistence", "PASS", "on" if enabled else "the driver does not tell")
 
 
-def governor(name: str | None) -> Finding:
-    """Whether the CPU keeps its clock between launches."""
-    if name is None:
-        return Finding("CPU governor", "PASS", "not visible here, as in most virtual machines")
-    if name != "performance":
-        return Finding(
-            "CPU governor", "WARN", f"{name}: launches slow down", "sudo cpupower frequency-set -g performance"
-        )
-    return Finding("CPU governor", "PASS", name)
-
-
-def cpu_limit(quota_cpus: float | None, cpus: int) -> Finding:
-    """Whether the container takes the CPU away in the middle of a sample."""
-    if quota_cpus is not None and quota_cpus < cpus:
-        detail = f"the container may use {quota_cpus:g} of {cpus} CPUs and is stopped when it has used them up"
-        mend = f"start it with --cpuset-cpus=0-{max(0, int(quota_cpus) - 1)} instead of a quota"
-        return Finding("container limits", "WARN", detail, mend)
-    return Finding("container limits", "PASS", f"no CPU quota, {cpus} CPUs")
-
-
-SPOILING = {
-    "CUDA_LAUNCH_BLOCKING": "waits after every launch",
-    "PYTORCH_NO_CUDA_MEMORY_CACHING": "asks the driver for every tensor",
-    "NVIDIA_TF32_OVERRIDE": "overrules the precision that a point is named after",
-    "TRITON_INTERPRET": "runs Triton's kernels in Python",
-    "CUDA_MEMCHECK": "checks every access",
-    "COMPUTE_SANITIZER_ROOT": "checks every access",
-}
-
-
-# Set to 0 it still forbids TF32.
-MEANS_SOMETHING_AT_0 = {"NVIDIA_TF32_OVERRIDE"}
-
-
-def variables(environment: dict[str, str]) -> Finding:
-    """Whether the environment changes what runs."""
-    nothing = {name: ("",) if name in MEANS_SOMETHING_AT_0 else ("", "0") for name in SPOILING}
-    found = [name for name in SPOILING if environment.get(name, "") not in nothing[name]]
-    if found:
-        detail = "; ".join(f"{name}={environment[name]} {SPOILING[name]}" for name in found)
-        return Finding("environment", "FAIL", detail, f"unset {' '.join(found)}")
-    return Finding("environment", "PASS", "no variable that changes the figures")
-
-
-def disk(free_bytes: int | None, *, store_is_writable: bool) -> Finding:
-    """Whether records can be written."""
-    if not store_is_writable:
-        return Finding("disk", "FAIL", "the store cannot be written", "choose another with --store DIR")
-    if free_bytes is not None and free_bytes < DISK_BYTES:
-        return Finding("disk", "WARN", f"{free_bytes >> 20} MiB free", "make room, or choose another with --store DIR")
-    return Finding("disk", "PASS", "can be written" + (f", {free_bytes >> 30} GiB free" if free_bytes else ""))
-
-
-def counters(driver_parameters: str | None) -> Finding:
-    """Whether Nsight Compute may read performance counters."""
-    found = re.search(r"^RmProfilingAdminOnly:\s*(\d)", driver_parameters or "", re.MULTILINE)
-    if found is None:
-        return Finding("counters", "PASS", "not visible here; ncu says so when it may not")
-    if found[1] == "1" and os.geteuid() != 0:
-        mend = "options nvidia NVreg_RestrictProfilingToAdminUsers=0 in /etc/modprobe.d, then restart"
-        return Finding("counters", "WARN", "performance counters are for root only", mend)
-    return Finding("counters", "PASS", "performance counters may be read")
-
-
-def networks(problem: str | None) -> Finding:
-    """Whether timm, which builds the networks, imports."""
-    if problem is None:
-        return Finding("timm", "PASS", "imports")
-    detail = f"does not import, so networks are not measured: {problem}"
-    return Finding("timm", "WARN", detail, "install timm, and a torchvision that fits torch")
-
-
-def _timm_problem() -> str | None:
-    try:
-        import timm  # noqa: F401
-    # timm imports torchvision, which raises RuntimeError where it was built for another torch.
-    except (ImportError, OSError, RuntimeError) as error:
-        return str(error).partition("\n")[0] or type(error).__name__
-    return None
-
-
 def _torch_versions() -> tuple[str | None, str | None]:
     try:
         import torch
@@ -329,12 +231,13 @@ def _torch_versions() -> tuple[str | None, str | None]:
     return str(torch.__version__), torch.version.cuda
 
 
-def _torch_sees_a_gpu() -> bool:
+def _visible_gpus() -> int:
+    """How many GPUs PyTorch can use."""
     try:
         import torch
     except (ImportError, OSError):
-        return False
-    return torch.cuda.is_available()
+        return 0
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _has_context() -> bool:
@@ -354,42 +257,3 @@ def _matmul(device: str) -> Callable[[], None]:
         torch.cuda.synchronize(device)
 
     return burst
-
-
-def _cpu_quota() -> tuple[float | None, int]:
-    """How many CPUs' time the control group grants (None: no limit), and how many CPUs can be used."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    unified = _read("/sys/fs/cgroup/cpu.max")
-    if unified:
-        quota, period = unified.split()[:2]
-    else:
-        quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "-1"
-        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or "100000"
-    return (None if quota in ("max", "-1") else int(quota) / int(period)), cpus
-
-
-def _driver_parameters() -> str | None:
-    return _read("/proc/driver/nvidia/params")
-
-
-def _existing(path: str) -> str:
-    """The path, or the nearest folder above it that exists: where a store would be made."""
-    path = os.path.abspath(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _free_bytes(path: str) -> int | None:
-    try:
-        return shutil.disk_usage(_existing(path)).free
-    except OSError:
-        return None
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
-        return None

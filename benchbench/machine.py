@@ -12,7 +12,8 @@ from typing import Any
 
 from benchbench import nvml
 from benchbench.dispatch import backends_in, compiled_kernels, conv_backends, kernel_names, refuse_label
-from benchbench.doctor import Finding, doctor
+from benchbench.doctor import doctor
+from benchbench.host import Finding
 from benchbench.monitor import Monitor
 from benchbench.switches import autocast, switches
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_nvml import HEALTHY, NOT_SUPPORTED, FakeGpu, FakeNvml, process
 
-from benchbench import doctor, nvml
+from benchbench import doctor, host, nvml
 from benchbench.doctor import Finding, Load
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -189,34 +189,44 @@ def test_driver_and_torch_must_agree() -> None:
 
 
 def test_a_gpu_that_pytorch_does_not_see_fails_and_a_cpu_alone_only_warns() -> None:
-    assert doctor.seen("cpu", torch_sees=False, gpus=2, answers=False).status == "FAIL"
-    alone = doctor.seen("cpu", torch_sees=False, gpus=0, answers=False)
+    assert doctor.seen("cpu", visible=0, gpus=2, answers=False).status == "FAIL"
+    alone = doctor.seen("cpu", visible=0, gpus=0, answers=False)
     assert (alone.status, alone.detail) == ("WARN", "CPU only: figures are for trying the tool")
-    assert doctor.seen("cuda:0", torch_sees=False, gpus=0, answers=False).status == "FAIL"
-    assert doctor.seen("cuda:0", torch_sees=True, gpus=1, answers=False).status == "WARN"
-    assert doctor.seen("cuda:0", torch_sees=True, gpus=1, answers=True).status == "PASS"
+    assert doctor.seen("cuda:0", visible=1, gpus=1, answers=False).status == "WARN"
+    assert doctor.seen("cuda:0", visible=1, gpus=1, answers=True).status == "PASS"
+
+
+def test_a_gpu_that_is_not_there_fails_and_says_how_many_are() -> None:
+    absent = doctor.seen("cuda:7", visible=2, gpus=2, answers=False)
+    assert (absent.status, absent.detail) == ("FAIL", "cuda:7 is asked for, PyTorch sees 2 GPUs")
+    assert doctor.seen("cuda:0", visible=0, gpus=0, answers=False).detail == "cuda:0 is asked for, PyTorch sees no GPU"
 
 
 @pytest.mark.parametrize(
     ("finding", "status"),
     [
-        (doctor.governor("performance"), "PASS"),
-        (doctor.governor("powersave"), "WARN"),
-        (doctor.governor(None), "PASS"),
-        (doctor.cpu_limit(None, 8), "PASS"),
-        (doctor.cpu_limit(8.0, 8), "PASS"),
-        (doctor.cpu_limit(1.5, 8), "WARN"),
-        (doctor.variables({}), "PASS"),
-        (doctor.variables({"CUDA_LAUNCH_BLOCKING": "0"}), "PASS"),
-        (doctor.variables({"CUDA_LAUNCH_BLOCKING": "1"}), "FAIL"),
-        (doctor.variables({"NVIDIA_TF32_OVERRIDE": "0"}), "FAIL"),
-        (doctor.disk(1 << 40, store_is_writable=True), "PASS"),
-        (doctor.disk(1 << 20, store_is_writable=True), "WARN"),
-        (doctor.disk(1 << 40, store_is_writable=False), "FAIL"),
-        (doctor.counters("RmProfilingAdminOnly: 0"), "PASS"),
-        (doctor.counters(None), "PASS"),
-        (doctor.networks(None), "PASS"),
-        (doctor.networks("operator torchvision::nms does not exist"), "WARN"),
+        (host.governor("performance"), "PASS"),
+        (host.governor("powersave"), "WARN"),
+        (host.governor(None), "PASS"),
+        (host.load(0.9, 1), "PASS"),
+        (host.load(4.0, 8), "PASS"),
+        (host.load(4.1, 8), "WARN"),
+        (host.load(2.0, 2), "WARN"),
+        (host.load(None, 2), "PASS"),
+        (host.cpu_limit(None, 8), "PASS"),
+        (host.cpu_limit(8.0, 8), "PASS"),
+        (host.cpu_limit(1.5, 8), "WARN"),
+        (host.variables({}), "PASS"),
+        (host.variables({"CUDA_LAUNCH_BLOCKING": "0"}), "PASS"),
+        (host.variables({"CUDA_LAUNCH_BLOCKING": "1"}), "FAIL"),
+        (host.variables({"NVIDIA_TF32_OVERRIDE": "0"}), "FAIL"),
+        (host.disk(1 << 40, store_is_writable=True), "PASS"),
+        (host.disk(1 << 20, store_is_writable=True), "WARN"),
+        (host.disk(1 << 40, store_is_writable=False), "FAIL"),
+        (host.counters("RmProfilingAdminOnly: 0"), "PASS"),
+        (host.counters(None), "PASS"),
+        (host.networks(None), "PASS"),
+        (host.networks("operator torchvision::nms does not exist"), "WARN"),
     ],
 )
 def test_what_surrounds_the_gpu_is_judged(finding: Finding, status: str) -> None:
@@ -226,21 +236,21 @@ def test_what_surrounds_the_gpu_is_judged(finding: Finding, status: str) -> None
 
 def test_counters_for_root_only_warn_everybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert doctor.counters("Foo: 1\nRmProfilingAdminOnly: 1\n").status == "WARN"
+    assert host.counters("Foo: 1\nRmProfilingAdminOnly: 1\n").status == "WARN"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert doctor.counters("Foo: 1\nRmProfilingAdminOnly: 1\n").status == "PASS"
+    assert host.counters("Foo: 1\nRmProfilingAdminOnly: 1\n").status == "PASS"
 
 
 def test_a_store_that_does_not_exist_yet_is_judged_by_the_folder_it_would_be_made_in(tmp_path: Any) -> None:
-    assert doctor._existing(str(tmp_path / "a" / "b")) == str(tmp_path)
+    assert host._existing(str(tmp_path / "a" / "b")) == str(tmp_path)
 
 
 def test_without_a_gpu_the_doctor_ends_without_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    monkeypatch.setattr(doctor, "_torch_sees_a_gpu", lambda: False)
+    monkeypatch.setattr(doctor, "_visible_gpus", lambda: 0)
     # Importing timm takes seconds, and whether it imports is not the question here.
-    monkeypatch.setattr(doctor, "_timm_problem", lambda: None)
-    for name in doctor.SPOILING:
+    monkeypatch.setattr(host, "_timm_problem", lambda: None)
+    for name in host.SPOILING:
         monkeypatch.delenv(name, raising=False)
     findings = doctor.doctor()
     assert "FAIL" not in {finding.status for finding in findings}

@@ -122,7 +122,7 @@ def doctor(
     from benchbench.doctor import doctor as examine
 
     chosen = devices(device)[0]
-    findings = examine(None if chosen == "cpu" else chosen, store=str(store))
+    findings = examine(chosen, store=str(store))
     verdict = "FAIL" if any(finding.status == "FAIL" for finding in findings) else "PASS"
     if json:
         print_json({"verdict": verdict, "device": chosen, "findings": [asdict(finding) for finding in findings]})
