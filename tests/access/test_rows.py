@@ -57,7 +57,7 @@ def test_a_row_of_a_fused_kernel_adds_up_from_its_parts() -> None:
     assert row["bytes_in_flight"] == 64 * 128 * whole.ctas_per_sm
     assert row["identity_widths"] == [16]
     assert row["store_widths"] == [16]
-    # Of the two loads of x one is aligned, the other is shifted by a float: half of the bytes come in wide vectors.
+    # Of the two loads of x one is dense, the other strided: half of the bytes come in wide vectors.
     assert row["wide_load_share"] == 0.5
     assert row["widest_bytes"] == 16
     assert (row["registers"], row["occupancy"]) == (whole.registers, whole.occupancy)
