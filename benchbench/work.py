@@ -1,7 +1,7 @@
 """What an operation must at least do: bytes and flops, counted from the mathematics.
 
 Each input is read once and each output written once; a fused multiply-add is two flops. These are lower bounds of
-memory traffic (tier M0 of docs/method.md), exact for a kernel that streams its data once.
+memory traffic (tier M0 of docs/bytes.md), exact for a kernel that streams its data once.
 
 Conventions of every function here. ``itemsize`` is the bytes of an element of the input and its gradient,
 ``itemsize_out`` of the output and its gradient (default: the same), ``weight_itemsize`` of weights, biases and theirs

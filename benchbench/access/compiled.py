@@ -1,7 +1,7 @@
 """What does a Triton kernel become? Registers, spills, widths, instructions and occupancy, compiled without a GPU.
 
-Definitions are those of docs/method.md (static checks): instructions are the lines of SASS without NOP, each counted
-as often as its loops run; spills are stack bytes and local loads and stores, because LOCAL stays 0 beside 96 spills.
+Definitions are those of docs/bytes.md: instructions are the lines of SASS without NOP, each counted as often as its
+loops run; spills are stack bytes, and local loads and stores, which the LOCAL of cuobjdump does not count.
 """
 
 from __future__ import annotations

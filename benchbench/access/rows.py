@@ -33,7 +33,7 @@ def resource_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
 
 
 def resource_row(spec: Spec) -> Row:
-    """Registers, spills, occupancy, instructions per output, widths, by the definitions of docs/method.md."""
+    """Registers, spills, occupancy, instructions per output, widths, by the definitions of docs/bytes.md."""
     variants = shipped.adapter(spec.op).variants(spec)
     made = [
         (v, compiled.compile_kernel(v.function, v.signature, v.constants, arch=spec.arch, options=v.options))

@@ -1,7 +1,7 @@
 """Does a shipped Inception kernel keep what it must, whatever it was before? Thresholds a prototype has shown to hold.
 
 They are stated for the stage shapes of InceptionNeXt-T, S and B; a row of another width is held to the nearest one
-above it. What each number means is defined in docs/method.md, with the rows that this reads.
+above it. What each number means is defined in docs/bytes.md, with the rows that this reads.
 """
 
 from __future__ import annotations
