@@ -23,6 +23,10 @@ Part = tuple[str, Callable[[], Any]]
 # The backlog is this much longer than the launches it hides, and never longer than the cap.
 _HOLD_MARGIN = 1.5
 _HOLD_CAP_S = 0.1
+# A backlog that does not hold is doubled twice; then, or where the queue of launches (some thousand) was full, fewer
+# calls are put behind one.
+_HOLD_FACTOR_CAP = 4 * _HOLD_MARGIN
+_MOST_BEHIND_ONE_HOLD = 1000
 # One host sample lasts at least this long, so that the synchronisation around it weighs little.
 _HOST_SAMPLE_S = 2e-3
 _HOST_CALLS = (5, 50)
@@ -235,14 +239,23 @@ class _Meter:
         self.parts = parts
         self.cold = cold
         self.hold_s = 0.0
-        self.hold_factor = 1.0
+        self.hold_factor = _HOLD_MARGIN
+        self.issue_s = self.run_s = float("inf")
+        self.most = _MOST_BEHIND_ONE_HOLD
         self.gaps = 0
         self.ended: list[float] = []
 
     def take(self, count: int) -> list[list[float]]:
-        """``count`` samples behind one backlog: the seconds of each part of each."""
+        """``count`` samples: the seconds of each part of each."""
+        rows: list[list[float]] = []
+        while len(rows) < count:
+            rows += self._batch(min(self.most, count - len(rows)))
+        return rows
+
+    def _batch(self, count: int) -> list[list[float]]:
+        """Samples behind one backlog."""
         clock = self.clock
-        rows, late = [], 0
+        marks, reached = [], []
         clock.hold(self.hold_s)
         began = clock.now()
         for _ in range(count):
@@ -254,25 +267,36 @@ class _Meter:
                 output = call()
                 row.append(clock.mark())
                 del output
-            late += clock.reached(row[0])
-            rows.append(row)
+            reached.append(clock.reached(row[0]))
+            marks.append(row)
         issued = clock.now() - began
         clock.synchronize()
         over = clock.now()
-        self.ended += [over - clock.between(row[-1], rows[-1][-1]) for row in rows]
-        self.gaps += late
-        self._learn(count, issued, clock.between(rows[0][0], rows[-1][-1]), late)
-        return [[clock.between(a, b) for a, b in pairwise(row)] for row in rows]
+        self.ended += [over - clock.between(row[-1], marks[-1][-1]) for row in marks]
+        rows = [[clock.between(a, b) for a, b in pairwise(row)] for row in marks]
+        self._learn([sum(row) for row in rows], issued, reached)
+        return rows
 
-    def _learn(self, count: int, issued: float, ran: float, late: int) -> None:
-        """The device must still be held when the last call is issued, though it works off the earlier ones."""
+    def _learn(self, times: list[float], issued: float, reached: list[bool]) -> None:
+        """How long the device must be held, so that it comes to no call before the host has issued all of it.
+
+        A call that the device comes to early has no gaps if the device takes well longer for it than the host: then
+        the host was waiting for room in the queue, and not the device for the host.
+        """
         if self.clock.name == "host":
             return
-        if late:
+        held, count = self.hold_s > 0, len(times)
+        # The least is the host's own pace, and the device's; what is above was spent waiting for each other.
+        self.issue_s, self.run_s = min(self.issue_s, issued / count), min(self.run_s, *times)
+        late = sum(early and one < _HOLD_MARGIN * self.issue_s for early, one in zip(reached, times, strict=True))
+        self.gaps += late
+        waited_for_room = issued > _HOLD_MARGIN * count * self.issue_s
+        if late and (waited_for_room or self.hold_factor >= _HOLD_FACTOR_CAP or self.hold_s >= _HOLD_CAP_S):
+            self.most = max(1, count // 2)
+        elif late and held:
             self.hold_factor *= 2
-        one = issued / count
-        need = one + max(0.0, (issued - one) - ran * (count - 1) / count)
-        self.hold_s = min(_HOLD_CAP_S, self.hold_factor * _HOLD_MARGIN * need)
+        need = self.issue_s + max(0.0, (self.issue_s - self.run_s) * (min(count, self.most) - 1))
+        self.hold_s = min(_HOLD_CAP_S, self.hold_factor * need)
 
     def host(self, calls: int) -> tuple[list[float], float]:
         """Host samples, and the seconds they took: one of ``calls`` calls in a row, or, cold, two of one call each."""
@@ -324,7 +348,9 @@ class Stopping:
 
 
 def _warm_up(meter: _Meter, policy: Policy) -> tuple[list[float], float, int]:
-    """Call until the floor is reached and the times have settled, or until the cap; the times, their sum, the calls.
+    """Call until the floor is reached, the times have settled and the backlog holds, or until the cap.
+
+    Returns the times, their sum, and the number of calls.
 
     The very first call teaches the meter how long a backlog to keep; its time counts as work and is not in the series.
     """
@@ -335,10 +361,11 @@ def _warm_up(meter: _Meter, policy: Policy) -> tuple[list[float], float, int]:
     look = 2 * policy.look_every
     while spent < policy.warmup_cap_s and meter.clock.now() - began < policy.time_cap_s:
         last = times[-1] if times else first
+        gaps = meter.gaps
         rows = meter.take(_fitting(policy.look_every, policy.warmup_cap_s - spent, last))
         times += [sum(row) for row in rows]
         spent = first + sum(times)
-        if spent < policy.warmup_floor_s or len(times) < look:
+        if spent < policy.warmup_floor_s or len(times) < look or meter.gaps > gaps:
             continue
         if series.warmup(times).end <= len(times) - policy.look_every:
             break

@@ -103,7 +103,9 @@ def _controls(
     if before is None or current is None:
         return None, 0.0
     found = estimate.welch(before, current, offset=rule.sitting_offset)
-    shift = np.nanmean(found.effect, axis=-1)
-    error = np.sqrt(np.nansum(found.error**2, axis=-1)) / np.maximum(np.isfinite(found.error).sum(axis=-1), 1)
+    known = np.isfinite(found.effect) & np.isfinite(found.error)
+    count = np.maximum(known.sum(axis=-1), 1)
+    shift = np.where(known, found.effect, 0.0).sum(axis=-1) / count
+    error = np.sqrt(np.where(known, found.error**2, 0.0).sum(axis=-1)) / count
     sure = np.sign(shift) * np.maximum(np.abs(shift) - error / 2, 0.0)
-    return verdict.controls_moved(found, rule), np.asarray(np.nan_to_num(sure), dtype=np.float64)
+    return verdict.controls_moved(found, rule), np.asarray(sure, dtype=np.float64)

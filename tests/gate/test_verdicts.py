@@ -115,7 +115,9 @@ def test_one_round_or_none_is_undecided_and_no_warning(recwarn: pytest.WarningsR
         found = paired.decide(np.full((2, count), value), np.full((2, count), value))
         assert found.verdict.tolist() == ["undecided"] * 2
         assert np.isnan(found.low).all()
-    assert compare.compare([[1.0]], [[2.0]]).verdict.tolist() == ["undecided"]
+    for control in (1.0, np.nan):
+        found = compare.compare([[1.0]], [[2.0]], controls_before=[[1.0]], controls_current=[[control]])
+        assert found.verdict.tolist() == ["undecided"]
     assert not recwarn.list
 
 
