@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchbench import timer
-from benchbench.timer import HostClock, Policy, Stopping, clock_for, last_level_cache_bytes, measure
+from benchbench import clocks, timer
+from benchbench.clocks import HostClock, clock_for, last_level_cache_bytes
+from benchbench.timer import Policy, Stopping, measure
 
 WARM = Policy(cache="warm", warmup_floor_s=0.01, warmup_cap_s=0.2)
 COLD = Policy(cache="cold", warmup_floor_s=0.01, warmup_cap_s=0.2)
@@ -309,7 +310,7 @@ def test_the_cpu_s_flush_covers_twice_its_last_level_cache(tmp_path: Path, monke
         (tmp_path / index / "size").write_text(size + "\n")
     assert last_level_cache_bytes(tmp_path) == 3 * 2**20
     assert last_level_cache_bytes(tmp_path / "nothing") == 32 * 2**20
-    monkeypatch.setattr(timer, "last_level_cache_bytes", lambda: 1000)
+    monkeypatch.setattr(clocks, "last_level_cache_bytes", lambda: 1000)
     clock = HostClock()
     clock.flush()
     assert clock._buffer.nbytes == 2000
