@@ -42,7 +42,10 @@ def fill(tensor: Any) -> Any:
     if tensor.is_meta or tensor.is_quantized or type(tensor) is not torch.Tensor:
         return tensor
     with torch.no_grad():
-        if tensor.is_floating_point() or tensor.is_complex():
+        if tensor.is_floating_point() and tensor.element_size() == 1:
+            # Eight-bit floats have no arithmetic of their own; all bits set is NaN in both of their kinds.
+            tensor.detach().view(torch.uint8).fill_(0xFF)
+        elif tensor.is_floating_point() or tensor.is_complex():
             tensor.detach().fill_(float("nan"))
         elif tensor.dtype == torch.bool:
             tensor.fill_(True)

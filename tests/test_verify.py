@@ -509,6 +509,9 @@ def test_poison_reaches_every_way_to_allocate_and_ends_with_its_block() -> None:
             assert fresh.isnan().all()
         assert torch.empty(3, dtype=torch.int32).tolist() == [2**31 - 1] * 3
         assert torch.empty(2, dtype=torch.bool).all()
+        assert torch.empty(2, dtype=torch.complex64).isnan().all()
+        for small in (torch.float8_e4m3fn, torch.float8_e5m2):
+            assert torch.empty(2, dtype=small).float().isnan().all()
         assert torch.empty(2, device="meta").is_meta
     assert [getattr(torch, name) for name in names] == before
     assert "new_empty" not in vars(torch.Tensor)
