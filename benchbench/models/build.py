@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.models.mixers import PartialDepthwiseConv2d
-from benchbench.models.own import OWN
+from benchbench.models.own import HEADS, OWN
 
 # Layer scale starts at 1e-6 in ConvNeXt and InceptionNeXt, and at 0 in timm's ResNets: a wrong mixer would then not
 # change the output. Trained networks have values of this order.
@@ -36,6 +36,7 @@ def build(
     kernel_size: int | None = None,
     ratio: str | None = None,
     img_size: int = 224,
+    aspect: int = 1,
     drop_path: float | None = 0.0,
 ) -> nn.Module:
     """The network of that name, with random weights, on the CPU, in training mode.
@@ -43,6 +44,7 @@ def build(
     kernel_size: of the depthwise convolutions of a ConvNeXt, of the bands of an InceptionNeXt; None: the network's own.
     ratio:       share of the channels that a ConvNeXt convolves, or of each branch of an InceptionNeXt, such as "1/8".
     img_size:    height and width of the input, for networks whose parameters or windows depend on it.
+    aspect:      width over height of the input, for networks that segment.
     drop_path:   rate of stochastic depth in training; None: the network's own default.
     ``module:function`` builds a network of the user's: the function is called without arguments.
 
@@ -51,8 +53,9 @@ def build(
     """
     if ":" in name:
         return _users(name, kernel_size, ratio)
-    if name in OWN:
-        return _own(name, kernel_size=kernel_size, ratio=ratio, img_size=img_size, drop_path=drop_path)
+    head, _, backbone = name.partition(".")
+    if name in OWN or (head in HEADS and backbone):
+        return _own(name, kernel_size=kernel_size, ratio=ratio, img_size=img_size, aspect=aspect, drop_path=drop_path)
     options: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
     with _LargeRandomStartsSkipped():
         if name.startswith("inception_next"):
@@ -70,7 +73,7 @@ def build(
 def _own(name: str, **options: Any) -> nn.Module:
     """One of our networks; it draws its own weights, because some need small ones, but from a fixed seed."""
     import_timm()
-    module, function, *arguments = OWN[name]
+    module, function, *arguments = OWN.get(name) or ("segmentation", *name.split(".", 1))
     builder = getattr(importlib.import_module(f"benchbench.models.{module}"), function)
     taken = inspect.signature(builder).parameters
     for option in ("kernel_size", "ratio"):

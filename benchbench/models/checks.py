@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from benchbench.models.loss import loss_of
 from benchbench.models.mixers import by_definition, is_depthwise
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Comparison = tuple[str, Tensor, Tensor, Tensor] | tuple[str, Tensor, Tensor, Tensor, int]
 IMAGES = 2
 LARGE = 1 << 17
+# The attributes of timm's stochastic depth and of PyTorch's dropout.
+DROP_RATES = ("drop_prob", "p")
 
 
 def comparisons(step: Step) -> Iterator[Comparison]:
@@ -159,7 +161,7 @@ def _gradients(
 ) -> list[Tensor]:
     """The loss and its gradient by every parameter that it depends on."""
     with autocast:
-        loss = functional.cross_entropy(launched(images), labels)
+        loss = loss_of(launched(images), labels)
     parameters = [p for p in model.parameters() if p.requires_grad]
     grads = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [loss.detach(), *(_rows(grad) for grad in grads if grad is not None)]
@@ -180,17 +182,17 @@ def _joined(grads: list[Tensor]) -> Tensor:
 
 @contextmanager
 def _state_kept(model: nn.Module) -> Iterator[None]:
-    """Put batch statistics back afterwards, and meanwhile drop no path: chance would differ between the three."""
+    """Put batch statistics back afterwards, and meanwhile drop nothing: chance would differ between the three."""
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    dropping = [m for m in model.modules() if isinstance(getattr(m, "drop_prob", None), float)]
-    rates = [m.drop_prob for m in dropping]
-    for module in dropping:
-        setattr(module, "drop_prob", 0.0)  # noqa: B010 (mypy takes attributes of modules for tensors)
+    rates = [(m, name) for m in model.modules() for name in DROP_RATES if isinstance(getattr(m, name, None), float)]
+    kept = [getattr(module, name) for module, name in rates]
+    for module, name in rates:
+        setattr(module, name, 0.0)
     try:
         yield
     finally:
-        for module, rate in zip(dropping, rates, strict=True):
-            setattr(module, "drop_prob", rate)  # noqa: B010
+        for (module, name), rate in zip(rates, kept, strict=True):
+            setattr(module, name, rate)
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(before[name])

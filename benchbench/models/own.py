@@ -27,3 +27,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "replknet_31b": ("replknet", "replknet", "training"),
     "replknet_31b.merged": ("replknet", "replknet", "merged"),
 }
+
+# What can be segmented with, as upernet.BACKBONE and semantic_fpn.BACKBONE (Tables 6 and 7). ResNet-50 and -101 are
+# V1c there, whose stem is three 3 x 3 convolutions, as in mmsegmentation.
+HEADS = ("upernet", "semantic_fpn")

@@ -116,7 +116,10 @@ class Stage(nn.Module):
 
 
 class PVT(nn.Module):
-    """N x 3 x H x W to N x classes; ``features`` gives the four maps, of strides 4, 8, 16 and 32."""
+    """N x 3 x H x W to N x classes; ``features`` gives the four maps, of strides 4, 8, 16 and 32.
+
+    With no classes it has maps alone: no class token, last norm or head, which would never learn.
+    """
 
     def __init__(self, depths: Sequence[int], *, img_size: int, drop_path: float, classes: int = 1000) -> None:
         super().__init__()
@@ -131,12 +134,12 @@ class PVT(nn.Module):
                     side=max(1, img_size // (4 << i)),
                     patch=2 if i else 4,
                     depth=depth,
-                    class_token=i == 3,
+                    class_token=i == 3 and classes > 0,
                     rates=rates[sum(depths[:i]) :],
                 )
             )
-        self.norm = nn.LayerNorm(WIDTHS[-1], eps=EPSILON)
-        self.head = nn.Linear(WIDTHS[-1], classes)
+        self.norm = nn.LayerNorm(WIDTHS[-1], eps=EPSILON) if classes else nn.Identity()
+        self.head = nn.Linear(WIDTHS[-1], classes) if classes else nn.Identity()
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The maps after each stage, without the class token."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchbench.models import checks
 from benchbench.models.build import ImageSizeError
+from benchbench.models.loss import loss_of
 
 AUTOCAST = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}
 WHOLE = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -27,8 +27,9 @@ TOO_SMALL = ("greater than actual input size", "Output size is too small")
 class Step:
     """A network with its input, labels and optimizer on a device; ``infer`` and ``train`` launch one step.
 
-    images: batch x 3 x H x W, standard normal. labels: random classes, of shape batch, or batch x H x W where the
-    network answers for every pixel. Raises ImageSizeError where the network does not take such images.
+    images: batch x 3 x img_size x (aspect img_size), standard normal. labels: random classes, of shape batch, or
+    batch x H x W where the network answers for every pixel.
+    Raises ImageSizeError where the network does not take such images.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Step:
         batch: int,
         img_size: int,
         device: str,
+        aspect: int = 1,
         precision: str = "fp32",
         layout: str = "nchw",
         mode: str = "infer",
@@ -51,7 +53,7 @@ class Step:
         self.model = model.to(device=device, dtype=dtype)
         self.model.to(memory_format=memory)
         generator = torch.Generator().manual_seed(1)
-        images = torch.randn((batch, 3, img_size, img_size), generator=generator)
+        images = torch.randn((batch, 3, img_size, aspect * img_size), generator=generator)
         self.images = images.to(device=device, dtype=dtype).contiguous(memory_format=memory)
         classes, *places = self._outputs_of_one()[1:]
         self.labels = torch.randint(0, classes, (batch, *places), generator=generator).to(device)
@@ -84,7 +86,7 @@ class Step:
         assert self.optimizer is not None
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
-            self.loss = functional.cross_entropy(self.launched(self.images), self.labels)
+            self.loss = loss_of(self.launched(self.images), self.labels)
 
     def backward(self) -> None:
         """The second part: the gradients of all parameters."""

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from benchbench.case import Axis, Skip, Workload, case
+from benchbench.case import Axis, Skip, Workload, case, positive_integer
 from benchbench.sweeps import axes
 from benchbench.work import Work
 
@@ -31,11 +31,21 @@ INCEPTION_NEXT_CHANNELS = {
     "inception_next_small": 96,
     "inception_next_base": 128,
 }
+SEGMENTERS = (
+    *(f"upernet.{family}_{size}" for family in ("convnext", "inception_next") for size in ("tiny", "small", "base")),
+    *(f"upernet.swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
+    *(f"semantic_fpn.{net}" for net in ("resnet50c", "resnet101c", "resnext101_32x4d", "resnext101_64x4d")),
+    *(f"semantic_fpn.pvt_{size}" for size in ("small", "medium", "large")),
+    *(f"semantic_fpn.poolformer_{size}" for size in ("s24", "s36", "m36", "m48")),
+    *(f"semantic_fpn.inception_next_{size}" for size in ("tiny", "small", "base")),
+)
 ANCHORS = ("resnet50", "swin_tiny_patch4_window7_224", "deit_small_patch16_224")
 
 CONVNEXT = Axis("model", ("convnext_tiny",), flag="--model", choices=tuple(CONVNEXT_CHANNELS))
 INCEPTION_NEXT = Axis("model", ("inception_next_tiny",), flag="--model", choices=tuple(INCEPTION_NEXT_CHANNELS))
 NETWORK = Axis("model", ANCHORS, flag="--model")
+SEGMENTER = Axis("model", (), flag="--model", choices=SEGMENTERS)
+ASPECT = Axis("aspect", (1,), parse=positive_integer)
 STOCK = Axis("backend", ("aten",), flag="--backend", choices=axes.BACKENDS)
 DROP_PATH = Axis("drop_path", ("0",), choices=("0", "own"))
 ATTENTION = Axis("attention", ("fused",), choices=("fused", "explicit"))
@@ -130,12 +140,32 @@ def network(
     return _workload(**locals())
 
 
+@case(SEGMENTER, ASPECT, STOCK, ATTENTION, *CONDITIONS, kind="network")
+def segmentation(
+    model: str,
+    aspect: int,
+    backend: str,
+    attention: str,
+    batch: int,
+    img_size: int,
+    precision: str,
+    layout: str,
+    mode: str,
+    compile: str,
+    optimizer: str,
+    drop_path: str,
+) -> Workload:
+    """A head that gives every pixel a class, on a backbone: ``upernet.convnext_tiny``. Measured where it is named."""
+    return _workload(**locals())
+
+
 def _workload(
     *,
     model: str,
     kernel_size: int | None = None,
     ratio: str | None = None,
     attention: str = "fused",
+    aspect: int = 1,
     backend: str,
     batch: int,
     img_size: int,
@@ -162,6 +192,7 @@ def _workload(
                 kernel_size=kernel_size,
                 ratio=ratio,
                 img_size=img_size,
+                aspect=aspect,
                 drop_path=None if drop_path == "own" else 0.0,
             )
             if attention == "explicit":
@@ -172,6 +203,7 @@ def _workload(
                 net,
                 batch=batch,
                 img_size=img_size,
+                aspect=aspect,
                 device=device,
                 precision=precision,
                 layout=layout,
@@ -182,7 +214,7 @@ def _workload(
         except (ImportError, ImageSizeError) as error:
             raise Skip(str(error)) from None
 
-    work = _least_work(batch, img_size, precision)
+    work = _least_work(batch, img_size, aspect, precision)
     if mode == "infer":
         return Workload(make, _infer, work)
     return Workload(make, _train, work, phases=(("forward", _forward), ("backward", _backward), ("optimizer", _update)))
@@ -230,7 +262,7 @@ def _refuse_device(device: str, precision: str, backend: str) -> None:
 
 
 @cache
-def _least_work(batch: int, img_size: int, precision: str) -> Work:
+def _least_work(batch: int, img_size: int, aspect: int, precision: str) -> Work:
     """Images read and logits written, once each; parameters and flops are not counted here (0: unknown)."""
     size = 2 if precision in ("fp16", "bf16") else 4
-    return Work(batch * COLOURS * img_size**2 * size, batch * CLASSES * size, 0, batch)
+    return Work(batch * COLOURS * img_size**2 * aspect * size, batch * CLASSES * size, 0, batch)

@@ -35,7 +35,7 @@ def test_planning_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = sys.modules['timm'] = None; import benchbench.sweeps.networks as n; "
     code += "from benchbench.case import CASES; print(*(c.name for c in CASES.values() if c.kind == 'network'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["convnext", "convnext_partial", "inception_next", "network"]
+    assert done.stdout.split() == ["convnext", "convnext_partial", "inception_next", "network", "segmentation"]
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_autocast_gives_logits_in_its_type_and_keeps_the_weights() -> None:
 
 
 def test_the_work_is_a_lower_bound_that_names_its_images() -> None:
-    work = networks._least_work(2, 64, "fp32")
+    work = networks._least_work(2, 64, 1, "fp32")
     assert (work.bytes_read, work.bytes_written, work.flops, work.items) == (2 * 3 * 64 * 64 * 4, 2 * 1000 * 4, 0, 2)
