@@ -24,6 +24,9 @@ OWN: dict[str, tuple[str, ...]] = {
     "t2t_vit_14": ("t2t_vit", "t2t_vit", "14"),
     "t2t_vit_19": ("t2t_vit", "t2t_vit", "19"),
     "t2t_vit_24": ("t2t_vit", "t2t_vit", "24"),
+    "focal_tiny": ("focal", "focal", "tiny"),
+    "focal_small": ("focal", "focal", "small"),
+    "focal_base": ("focal", "focal", "base"),
     "replknet_31b": ("replknet", "replknet", "training"),
     "replknet_31b.merged": ("replknet", "replknet", "merged"),
 }
