@@ -123,7 +123,8 @@ class Backbone(nn.Module):
             self.channels = list(pvt.WIDTHS)
             return
         if name.startswith("swin"):
-            options["img_size"] = img_size
+            # The windows are those of any map; the size only says which stages are one window.
+            options |= {"img_size": img_size, "strict_img_size": False}
         if name.startswith("res"):
             options["out_indices"] = (1, 2, 3, 4)
         self.net = timm.create_model(name, **options)

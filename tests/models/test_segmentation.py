@@ -90,12 +90,12 @@ def test_every_row_of_tables_6_and_7_infers_and_trains(name: str) -> None:
         "layout": "nhwc",
         "compile": "eager",
         "optimizer": "adamw",
-        "drop_path": "own",
+        "drop_path": "0",
     }
     training = CASES["segmentation"].workload({**params, "mode": "train"})
     step = training.make("cpu")
-    losses = [float(training.call(step).detach()) for _ in range(3)]
-    assert losses[-1] < losses[0]
+    first, *later = (float(training.call(step).detach()) for _ in range(4))
+    assert min(later) < first
     assert [key for key, p in step.model.named_parameters() if p.grad is None or not p.grad.any()] == []
     inference = CASES["segmentation"].workload({**params, "mode": "infer", "optimizer": "sgd"})
     assert inference.call(inference.make("cpu")).shape == (2, 150, 64, 128)
