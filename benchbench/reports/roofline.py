@@ -154,6 +154,7 @@ def _limits(panel: Axes, good: pandas.DataFrame, roofs: Mapping[str, Any]) -> No
     panel.set_ylim(float(good["flops_per_s"].min()) / 2.5, 2.2 * max(tops))
     panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.xaxis.set_minor_formatter("")
+    panel.yaxis.set_minor_formatter("")
     panel.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: short(tick)))
 
