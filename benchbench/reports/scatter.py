@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _APART = 2.5
 # Beyond this ratio between the largest and the smallest value the axis is logarithmic.
 _LOGARITHMIC = 12
+# More names than this need a larger page.
+_MANY = 12
 Segment = tuple[float, float, float, float]
 
 
@@ -42,7 +44,7 @@ def scatter(
     front: also draw the Pareto front of our marks, those that no other beats in both directions; more x is better
     unless less_is_better. crowded: a larger page with smaller names, where the paper's marks stand alone.
     """
-    width, height = (8.4, 6.4) if crowded else (5.6, 3.7)
+    width, height = (8.4, 6.4) if crowded else (7.0, 4.6) if len(ours) > _MANY else (5.6, 3.7)
     apart = bool(ours and paper) and _are_apart(ours, paper)
     widths = (0.545 * width, 0.455 * width) if apart else (width,)
     figure, axes = sheet(
@@ -162,6 +164,9 @@ def _lines(panel: Axes, spots: Sequence[Spot], chosen: Theme, index: dict[str, i
         line = sorted((spot.x, spot.y) for spot in members)
         grey = any(spot.paper for spot in spots)
         look: dict[str, Any] = {"color": colour(index[members[0].family], chosen), "lw": 1.3}
+        # The name of a line is its family's, and behind a comma what is not stock.
+        if "," in name:
+            look |= {"ls": (0, (5, 2)), "lw": 1.0}
         if grey:
             look = {"color": chosen.muted, "ls": (0, (3, 2)), "lw": 0.9, "alpha": 0.7}
         panel.plot([x for x, _ in line], [y for _, y in line], zorder=2, **look)

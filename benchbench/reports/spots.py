@@ -89,7 +89,7 @@ def our_spots(data: pandas.DataFrame, *, by_family: bool = False, columns: tuple
                 y=float(row["accuracy_pct"]),
                 low=rows.value(row[columns[1]]),
                 high=rows.value(row[columns[2]]),
-                line="" if _suffix(row) else _line(identity, row, by_family=by_family),
+                line=_line(identity, row, by_family=by_family),
                 hollow=bool(row["hollow"]),
             )
         )
