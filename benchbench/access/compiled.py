@@ -6,26 +6,22 @@ loops run; spills are stack bytes, and local loads and stores, which the LOCAL o
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import linecache
 import os
-import re
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchbench.access import sass, trips, ttir
+from benchbench.access.assembly import SHARED_PER_SM, Assembly, assembled, cache_folder, disassembled, write_whole
+from benchbench.access.assembly import capability as capability
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
-SHARED_PER_SM = {"sm_80": 164, "sm_86": 100, "sm_89": 100, "sm_90": 228, "sm_100": 228, "sm_103": 228, "sm_120": 100}
-"""KiB of shared memory of one multiprocessor: CUDA C++ programming guide, table of technical specifications."""
 MMA_OPCODES = ("HMMA", "HGMMA", "IMMA", "IGMMA", "QGMMA", "QMMA", "DMMA", "BMMA", "UTCHMMA", "UTCIMMA", "UTCQMMA")
 
 
@@ -91,14 +87,15 @@ def compile_kernel(
 
     signature maps parameters to types ("*fp32", "i32"); all others are in constexprs, which gives the constants.
     options are launch options (num_warps, num_stages, maxnreg). Pointers are taken as divisible by 16, integers as not.
-    Results are kept under ``cache`` (default: BENCHBENCH_CACHE, else the user's cache folder) by source, options,
-    Triton version and the source of this analysis. Raises ValueError for an unknown architecture or for a kernel that
+    Code and results are kept under ``cache`` (default: BENCHBENCH_CACHE, else the user's cache folder) by source,
+    options and Triton version. Raises ValueError for an unknown architecture or for a kernel that
     was decorated for the interpreter.
     """
-    file = cache_folder(cache, "resources") / f"{_key(function, signature, constexprs, arch, options)}.json"
+    made = assembled(function, signature, constexprs, arch=arch, options=options, cache=cache)
+    name = hashlib.sha256((made.key + _analysis_hash()).encode()).hexdigest()
+    file = cache_folder(cache, "resources") / f"{name}.json"
     if file.exists():
         return _from_json(file.read_text())
-    made = _compiled(function, signature, constexprs, arch, options)
     found = _resources(function.__name__, arch, made)
     write_whole(file, json.dumps(dataclasses.asdict(found)))
     return found
@@ -113,8 +110,8 @@ def machine_code(
     options: Mapping[str, Any] | None = None,
 ) -> sass.Listing:
     """The instructions of the compiled kernel with their source lines, for ``bench resources --sass``."""
-    made = _compiled(function, signature, constexprs, arch, options)
-    return sass.parse(_disassembled(made.asm["cubin"])[0])
+    made = assembled(function, signature, constexprs, arch=arch, options=options)
+    return sass.parse(disassembled(made.cubin)[0])
 
 
 def with_source(listing: sass.Listing) -> list[str]:
@@ -130,13 +127,6 @@ def with_source(listing: sass.Listing) -> list[str]:
             text.append(f"// {place(*current)}  {linecache.getline(*current).strip()}")
         text.append(f"    {one.predicate:6}{one.opcode} {', '.join(one.operands)}".rstrip())
     return text
-
-
-def capability(arch: str) -> int:
-    """90 for sm_90. Raises ValueError for what this file has no occupancy limits of."""
-    if arch not in SHARED_PER_SM:
-        raise ValueError(f"unknown architecture {arch!r}: known are {', '.join(SHARED_PER_SM)}")
-    return int(arch.removeprefix("sm_"))
 
 
 def place(file: str, line: int) -> str:
@@ -164,65 +154,9 @@ def occupancy(arch: str, *, threads: int, registers: int, shared_bytes: int) -> 
     return blocks * ((threads + 31) // 32) / most
 
 
-def _compiled(
-    function: Any,
-    signature: Mapping[str, str],
-    constexprs: Mapping[str, Any],
-    arch: str,
-    options: Mapping[str, Any] | None,
-) -> Any:
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    number = capability(arch)
-    if not hasattr(function, "cache_key"):
-        raise ValueError(
-            f"{getattr(function, '__name__', function)} is interpreted (TRITON_INTERPRET was set when it was "
-            "decorated) and can't be compiled: use a process without that variable"
-        )
-    signature = {name: signature.get(name, "constexpr") for name in function.arg_names}
-    missing = [name for name, kind in signature.items() if kind == "constexpr" and name not in constexprs]
-    if missing:
-        raise ValueError(f"{function.__name__} needs {', '.join(missing)}: give a type or a constant")
-    pointers = [(i,) for i, name in enumerate(function.arg_names) if signature[name].startswith("*")]
-    aligned = {path: [["tt.divisibility", 16]] for path in pointers}
-    source = ASTSource(function, dict(signature), dict(constexprs), aligned)
-    chosen = {"enable_fp_fusion": True, **(options or {})}
-    with _true_lines():
-        return triton.compile(source, target=GPUTarget("cuda", number, 32), options=chosen)
-
-
-def _one_place(assembly: re.Match[str]) -> str:
-    rows = assembly[0].splitlines(keepends=True)
-    places = [i for i, row in enumerate(rows) if row.lstrip().startswith(".loc")]
-    return "".join(row for i, row in enumerate(rows) if i not in places[1:])
-
-
-@contextlib.contextmanager
-def _true_lines() -> Iterator[None]:
-    """Compile anew, with the source line of every load right.
-
-    A masked load is several lines of inline assembly, and LLVM numbers them as if they were lines of the source.
-    """
-    from triton import knobs
-    from triton.backends.nvidia.compiler import CUDABackend
-
-    original, always = CUDABackend.make_ptx, knobs.compilation.always_compile
-
-    def make_ptx(*args: Any, **named: Any) -> str:
-        return re.sub(r"(?s)// begin inline asm.*?// end inline asm", _one_place, original(*args, **named))
-
-    CUDABackend.make_ptx, knobs.compilation.always_compile = make_ptx, True
-    try:
-        yield
-    finally:
-        CUDABackend.make_ptx, knobs.compilation.always_compile = original, always
-
-
-def _resources(name: str, arch: str, made: Any) -> Resources:
-    text, usage = _disassembled(made.asm["cubin"])
-    threads, shared = 32 * made.metadata.num_warps, made.metadata.shared
+def _resources(name: str, arch: str, made: Assembly) -> Resources:
+    text, usage = disassembled(made.cubin)
+    threads, shared = made.threads, made.shared_bytes
     listing = sass.parse(text)
     reason = ""
     try:
@@ -233,7 +167,7 @@ def _resources(name: str, arch: str, made: Any) -> Resources:
     registers, stack = (_number_after(usage, word) for word in ("REG:", "STACK:"))
     mix = sass.opcode_counts(code)
     limits = {"threads": threads, "registers": registers, "shared_bytes": shared}
-    accesses = _accesses(code, ttir.tensors_by_line(made.asm["ttir"]))
+    accesses = _accesses(code, ttir.tensors_by_line(made.intermediate))
     return Resources(
         kernel=name,
         arch=arch,
@@ -301,62 +235,10 @@ def _number_after(text: str, word: str) -> int:
 
 
 @functools.cache
-def _tool(name: str) -> str:
-    import triton
-
-    path = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
-    if not path.exists():
-        raise ValueError(f"this Triton has no {name}: install the wheel from the package index, which ships it")
-    return str(path)
-
-
-def _disassembled(cubin: bytes) -> tuple[str, str]:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        text = subprocess.run([_tool("nvdisasm"), "-c", "-g", file.name], check=True, capture_output=True, text=True)
-        usage = subprocess.run(
-            [_tool("cuobjdump"), "-res-usage", file.name], check=True, capture_output=True, text=True
-        )
-    return text.stdout, usage.stdout.split("Function", 1)[1]
-
-
-def cache_folder(cache: Path | None, name: str) -> Path:
-    """Where results of one kind are kept: under ``cache``, else BENCHBENCH_CACHE, else the user's cache folder."""
-    if cache is None:
-        named = os.environ.get("BENCHBENCH_CACHE")
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        cache = Path(named) if named else Path(base) / "benchbench"
-    folder = cache / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@functools.cache
 def _analysis_hash() -> str:
     here = Path(__file__).parent
     sources = b"".join((here / name).read_bytes() for name in ("compiled.py", "sass.py", "trips.py", "ttir.py"))
     return hashlib.sha256(sources).hexdigest()
-
-
-def _key(
-    function: Any,
-    signature: Mapping[str, str],
-    constexprs: Mapping[str, Any],
-    arch: str,
-    options: Mapping[str, Any] | None,
-) -> str:
-    import triton
-
-    capability(arch)
-    source = getattr(function, "cache_key", "")
-    asked = [
-        sorted(signature.items()),
-        sorted((k, repr(v)) for k, v in constexprs.items()),
-        sorted((options or {}).items()),
-    ]
-    text = json.dumps([triton.__version__, _analysis_hash(), source, arch, asked], default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_json(text: str) -> Resources:
@@ -364,10 +246,3 @@ def _from_json(text: str) -> Resources:
     found["local_places"] = tuple(found["local_places"])
     found["accesses"] = tuple(Access(**{**a, "tensors": tuple(a["tensors"])}) for a in found["accesses"])
     return Resources(**found)
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or nothing."""
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
-        part.write(text)
-    os.replace(part.name, file)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import compiled, shipped, traced
+from benchbench.access import assembly, compiled, shipped, traced
 from benchbench.access.compiled import Resources
 from benchbench.access.shipped import STREAMED, Spec, Variant
 from benchbench.access.traffic import Traffic
@@ -157,9 +157,9 @@ def _traffic_row_apart(spec: Spec) -> Row:
     name = hashlib.sha256(
         json.dumps([asdict(spec), triton.__version__, shipped.source_hash(spec.op), *here]).encode()
     ).hexdigest()
-    kept = compiled.cache_folder(None, "traffic") / f"{name}.json"
+    kept = assembly.cache_folder(None, "traffic") / f"{name}.json"
     if not kept.exists():
-        compiled.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))
+        assembly.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))
     row: Row = json.loads(kept.read_text())
     return row
 

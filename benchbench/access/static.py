@@ -79,21 +79,20 @@ def collect_file(path: str, *, archs: tuple[str, ...] = ("sm_90",)) -> dict[str,
     from benchbench.access import example
 
     name = Path(path).name
-    found: dict[str, Row] = {}
-    for number, row in enumerate(example.resource_rows(path, archs=archs)):
-        found[f"resources {name} {number} {row['kernel']} {row['arch']}"] = row
+    compiled = example.resource_rows(path, archs=archs)
+    found = {f"resources {name} {number} {row['kernel']} {row['arch']}": row for number, row in enumerate(compiled)}
+    return {**found, f"traffic {name}": traffic_of_file(path)}
+
+
+def traffic_of_file(path: str) -> Row:
+    """What the example of a file asks of memory, as ``compare`` reads it."""
     traced = rows.in_interpreter("example", {"path": path})
-    requested = sum(tensor["requested_bytes"] for tensor in traced["tensors"])
-    sectors = sum(tensor["program_sector_bytes"] for tensor in traced["tensors"])
-    found[f"traffic {name}"] = {
-        "kernel": traced["launches"][0]["kernel"],
-        "requested_bytes": requested,
-        "program_sector_bytes": sectors,
-        "unique_bytes": sum(tensor["unique_bytes"] for tensor in traced["tensors"]),
-        "out_of_bounds": traced["out_of_bounds"],
-        "sites": traced["statements"],
+    summed = {
+        name: sum(tensor[name] for tensor in traced["tensors"])
+        for name in ("requested_bytes", "program_sector_bytes", "unique_bytes")
     }
-    return found
+    kernel = traced["launches"][0]["kernel"]
+    return {"kernel": kernel, **summed, "out_of_bounds": traced["out_of_bounds"], "sites": traced["statements"]}
 
 
 def key_of(spec: Spec) -> str:

@@ -13,7 +13,7 @@ pytest.importorskip("triton")
 
 from benchbench.access import example, rows, static
 from benchbench.access.shipped import Spec
-from benchbench.access.static import Finding, collect_file, compare
+from benchbench.access.static import Finding, collect_file, compare, traffic_of_file
 
 GOOD = """import torch, triton, triton.language as tl
 
@@ -78,16 +78,23 @@ def test_a_planted_spill_and_a_planted_scalar_load_fail_with_kernel_and_line(fol
     assert scalar.place == line_of(path, "tl.load(x")
 
 
+@pytest.mark.slow
 @compiles
 @pytest.mark.compiling
+def test_a_file_is_collected_whole(folder: Path) -> None:
+    found = collect_file(file_with(folder))
+    assert list(found) == ["resources own.py 0 weighted sm_90", "traffic own.py"]
+    assert [finding for finding in compare(found, found)] == []
+
+
+@pytest.mark.interpreter
 def test_a_planted_double_read_fails_with_kernel_and_line_and_a_moved_line_does_not(folder: Path) -> None:
-    before = {key: row for key, row in collect_file(file_with(folder)).items() if key.startswith("traffic")}
+    before = {"traffic own": traffic_of_file(file_with(folder))}
     again = "    total = tl.load(x + 7 * 4096 + o)\n    for k in tl.static_range(40):\n        total"
     path = file_with(
         folder, ("    for k in tl.static_range(40):\n        total", again), ("triton.jit", "triton.jit  #\n#")
     )
-    now = {key: row for key, row in collect_file(path).items() if key.startswith("traffic")}
-    (finding, *_) = compare(before, now)
+    (finding, *_) = compare(before, {"traffic own": traffic_of_file(path)})
     assert (finding.kernel, finding.failed, finding.what) == ("weighted", True, "more requested bytes")
     assert finding.now - finding.before == 4096 * 4
     assert finding.place == line_of(path, "7 * 4096")
