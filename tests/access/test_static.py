@@ -84,7 +84,7 @@ def test_a_planted_spill_and_a_planted_scalar_load_fail_with_kernel_and_line(fol
 def test_a_file_is_collected_whole(folder: Path) -> None:
     found = collect_file(file_with(folder))
     assert list(found) == ["resources own.py 0 weighted sm_90", "traffic own.py"]
-    assert [finding for finding in compare(found, found)] == []
+    assert compare(found, found) == []
 
 
 @pytest.mark.interpreter
