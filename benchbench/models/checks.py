@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.models.loss import loss_of
-from benchbench.models.mixers import by_definition, is_depthwise
+from benchbench.models.mixers import by_definition, is_accelerated, is_depthwise
 
 if TYPE_CHECKING:
     from benchbench.models.step import Step
@@ -118,9 +118,9 @@ def _distinct_mixers(step: Step) -> list[tuple[str, nn.Module, Tensor]]:
 
 
 def outermost_mixers(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The largest modules all of whose parameters belong to depthwise convolutions."""
+    """The largest modules all of whose parameters belong to depthwise convolutions, and our kernels' modules."""
     holders = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
-    if holders and all(is_depthwise(m) for m in holders):
+    if is_accelerated(model) or (holders and all(is_depthwise(m) for m in holders)):
         yield path, model
         return
     for name, child in model.named_children():

@@ -134,8 +134,13 @@ def is_depthwise(module: nn.Module) -> bool:
     )
 
 
+def is_accelerated(module: nn.Module) -> bool:
+    """Whether the module stands where ``accelerate`` found another."""
+    return "_accelerated_from" in vars(module)
+
+
 def by_definition(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
-    """The model with every depthwise convolution by its definition. The original is left as it is.
+    """The model with every depthwise convolution, or kernel put in its place, by its definition; it stays as it is.
 
     Parameters are the original's own; with a dtype they, and the buffers, are copies in it. Buffers are always copies.
     """
@@ -143,7 +148,12 @@ def by_definition(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Modu
         id(p): p if dtype is None else nn.Parameter(p.detach().to(dtype), requires_grad=p.requires_grad)
         for p in model.parameters()
     }
-    defined = _replaced(copy.deepcopy(model, memo))
+    held = nn.Sequential(copy.deepcopy(model, memo))
+    if any(is_accelerated(module) for module in model.modules()):
+        from benchbench.models.accelerate import restore
+
+        restore(held)
+    defined = _replaced(held[0])
     return defined if dtype is None else defined.to(dtype)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from benchbench.case import Axis, Skip, Workload, case, positive_integer
@@ -198,7 +197,7 @@ def _workload(
             if attention == "explicit":
                 step.explain_attention(net)
             if backend == "triton":
-                net = import_module("benchbench.models.accelerate").accelerate(net)
+                _accelerate(net, model)
             return step.Step(
                 net,
                 batch=batch,
@@ -259,6 +258,16 @@ def _refuse_device(device: str, precision: str, backend: str) -> None:
         raise Skip(f"the backend {backend} is about cuDNN, which {device} has not")
     if backend == "triton":
         raise Skip(f"the Triton kernels need an NVIDIA GPU, and this is {device}")
+
+
+def _accelerate(net: Any, model: str) -> None:
+    """Put our kernels into a network. Raises Skip where it has nothing that they compute."""
+    from benchbench.models.accelerate import accelerate
+
+    report = accelerate(net)
+    if not report.replaced:
+        why = f" ({report.left[0][1]})" if report.left else ""
+        raise Skip(f"{model} has no convolution that our kernels compute{why}")
 
 
 @cache

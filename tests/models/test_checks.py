@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.case import CASES, Workload
+from benchbench.kernels import InceptionDWConv2d
+from benchbench.models.accelerate import accelerate
 from benchbench.models.build import build
 from benchbench.models.checks import outermost_mixers
 from benchbench.models.step import Step
@@ -147,6 +149,36 @@ def test_the_mixers_of_a_network_are_found_whole() -> None:
     assert len(found) == 12
     assert {type(mixer).__name__ for mixer in found.values()} == {"InceptionDWConv2d"}
     assert not dict(outermost_mixers(build("resnet18")))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "mixers"),
+    [
+        ("inception_next_atto", {}, 4),
+        ("convnext_atto", {"kernel_size": 3, "ratio": "1/4"}, 4),
+        ("convnext_atto", {"kernel_size": 3}, 4),
+    ],
+)
+def test_kernels_in_place_of_convolutions_are_compared_with_the_definition(
+    name: str, options: dict[str, Any], mixers: int
+) -> None:
+    model = build(name, **options)
+    assert len(accelerate(model, "reference").replaced) == 12
+    step = Step(model, batch=2, img_size=64, device="cpu", mode="train")
+    compared = {name: (out, exact) for name, out, _, exact, *_ in step.verification_pairs()}
+    assert sum(name.endswith(" output") for name in compared) == mixers
+    assert sum("grad" in name and "weight" in name for name in compared) >= mixers
+    for out, exact in compared.values():
+        torch.testing.assert_close(out.double(), exact, rtol=1e-3, atol=1e-3)
+
+
+def test_a_kernel_that_is_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = workload()
+    step = timed.make("cpu")
+    accelerate(step.model, "reference")
+    right = InceptionDWConv2d.forward
+    monkeypatch.setattr(InceptionDWConv2d, "forward", lambda self, x: right(self, x) * (1 + 1e-4))
+    assert not check(timed, step).ok
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchbench.case import CASES, Skip, Value, Workload
+from benchbench.models.build import build
 from benchbench.sweeps import networks
 
 BASE: Mapping[str, Value] = {
@@ -133,3 +134,10 @@ def test_autocast_gives_logits_in_its_type_and_keeps_the_weights() -> None:
 def test_the_work_is_a_lower_bound_that_names_its_images() -> None:
     work = networks._least_work(2, 64, 1, "fp32")
     assert (work.bytes_read, work.bytes_written, work.flops, work.items) == (2 * 3 * 64 * 64 * 4, 2 * 1000 * 4, 0, 2)
+
+
+@pytest.mark.network
+def test_a_network_without_depthwise_convolutions_is_a_skip_under_triton() -> None:
+    with pytest.raises(Skip, match="resnet18 has no convolution that our kernels compute"):
+        networks._accelerate(build("resnet18"), "resnet18")
+    networks._accelerate(build("inception_next_atto"), "inception_next_atto")
