@@ -92,12 +92,15 @@ def store_piece(pointers, OFFSET: tl.constexpr, m, piece, V: tl.constexpr):
 
 @triton.jit
 def row_exists(h0, ROW: tl.constexpr, m, S: tl.constexpr, H: tl.constexpr):
-    """Where row h0 + ROW lies inside the plane (h0 a multiple of S), compared only where that can fail."""
+    """Where row h0 + ROW lies inside the plane, compared only where that can fail.
+
+    h0 is a multiple of S, and so are the bounds: rows that are inside or outside together share one comparison.
+    """
     exists = m
     if ROW < 0:
-        exists = exists & (h0 >= -ROW)
+        exists = exists & (h0 >= (S - 1 - ROW) // S * S)
     if ROW >= S or H % S != 0:
-        exists = exists & (h0 < H - ROW)
+        exists = exists & (h0 <= (H - 1 - ROW) // S * S)
     return exists
 
 
