@@ -16,6 +16,8 @@ WARP = 32
 VECTOR_BYTES = 16
 SECTOR_BYTES = 32
 COPY_VECTORS = 8
+# A line of at most this many positions is one thread's, and nothing beside it is read.
+LONGEST_LINE = 14
 # A band kernel longer than this leaves no registers for the taps and sums of two channels a thread.
 WIDEST_BAND_OF_TWO = 15
 # Programs of a branch that keep a large GPU busy; more of them would only add rows of partial sums.
@@ -28,7 +30,7 @@ def forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> 
     """The constants of the forward kernel, and the programs of each part. itemsize: of the narrower of x and y."""
     g = geometry
     vector = channels_at_once(g)
-    shares = {"row": share(g.width, 14), "column": share(g.height, 14), "square": share(g.height, 7)}
+    shares = {"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}
     copy_vector, copy_count = copies(g, itemsize)
     wanted = [places(g, part, shares[part]) * (g.branch // vector) / THREADS for part in PARTS[:3]]
     wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
@@ -40,7 +42,9 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
     """The constants of the backward kernel, and the programs of each part."""
     g = geometry
     vector = channels_at_once(g)
-    shares = {"row": share(g.width, 14), "column": share(g.height, 14), "square": share(g.height, 7)}
+    # sm_100 and sm_120 spill a few registers in float32 where a thread has 14 positions and their neighbours.
+    most = 8 if arch >= 100 and itemsize == 4 else LONGEST_LINE
+    shares = {"row": share(g.width, most), "column": share(g.height, most), "square": share(g.height, 7, 7)}
     copy_vector, copy_count = copies(g, itemsize)
     constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)
     constants["ACROSS"] = across = threads_across(g.branch // vector, vector * itemsize)
@@ -48,8 +52,8 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
     wanted, needed = [], []
     for part in PARTS[:3]:
         runs = places(g, part, shares[part])
-        most = g.batch * runs * across * slices / THREADS
-        steps = max(s for s in (1, 2, 4, 8) if s == 1 or most / s >= BRANCH_PROGRAMS)
+        programs = g.batch * runs * across * slices / THREADS
+        steps = max(s for s in (1, 2, 4, 8) if s == 1 or programs / s >= BRANCH_PROGRAMS)
         constants[f"STEPS_{part.upper()}"] = steps
         wanted.append(runs * across * slices / (THREADS * steps))
         needed.append(triton.cdiv(g.batch * runs * across, THREADS * steps) * slices)
@@ -63,9 +67,9 @@ def channels_at_once(geometry: Geometry) -> int:
     return 2 if even and geometry.band <= WIDEST_BAND_OF_TWO else 1
 
 
-def share(length: int, most: int) -> int:
-    """Positions of a line that a thread takes: the whole line where it is short, else what leaves the fewest idle."""
-    if length <= most:
+def share(length: int, most: int = LONGEST_LINE, whole: int = LONGEST_LINE) -> int:
+    """Positions of a line that a thread takes: all of up to `whole`, else at most `most` that leave the fewest idle."""
+    if length <= whole:
         return length
     return min(range(most, most // 2, -1), key=lambda positions: triton.cdiv(length, positions) * positions)
 
