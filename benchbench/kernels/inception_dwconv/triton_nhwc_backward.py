@@ -84,7 +84,7 @@ def _branch(
             updated = ()
             for t in tl.static_range(K * WIDE):
                 # A square's rows of gradients and of taps run against each other, and so do the places in a row.
-                if SHARE != LENGTH or REACH <= s + K - 1 - t // WIDE < REACH + LENGTH:
+                if (SHARE != LENGTH) or ((s + K - 1 - t // WIDE >= REACH) and (s + K - 1 - t // WIDE < REACH + LENGTH)):
                     gradient = gradients[(s + K - 1 - t // WIDE) * WIDE + WIDE - 1 - t % WIDE]
                     total += taps[t] * gradient
                     updated = updated + (sums[t] + inputs[s] * gradient,)
