@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 LAUNCHES_KEPT = 200
@@ -124,22 +124,25 @@ def kernel_names(call: Callable[[], Any]) -> tuple[str, ...]:
     return tuple(kernels if len(kernels) <= LAUNCHES_KEPT else dict.fromkeys(kernels))
 
 
-def compiled_kernels() -> dict[str, tuple[str, ...]]:
+def compiled_kernels(launched: Collection[str] | None = None) -> dict[str, list[str]]:
     """The hashes of what Triton has compiled in this process, by kernel: equal hashes are equal binaries.
 
+    launched: names from a profile; then only the kernels of these names, in all forms that this process has of them.
     Looks at the kernels that this package and what it imported hold as module attributes.
     """
     import sys
 
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for module_name, module in list(sys.modules.items()):
         if not module_name.startswith("benchbench"):
             continue
         for name, value in vars(module).items():
             if type(value).__name__ != "JITFunction" or getattr(value, "__module__", module_name) != module_name:
                 continue
+            if launched is not None and getattr(value, "__name__", name) not in launched:
+                continue
             caches = list(getattr(value, "device_caches", {}).values())
             hashes = {str(kernel.hash) for cache in caches for kernel in cache[0].values() if hasattr(kernel, "hash")}
             if hashes:
-                found[f"{module_name.partition('.')[2]}.{name}"] = tuple(sorted(hashes))
+                found[f"{module_name.partition('.')[2]}.{name}"] = sorted(hashes)
     return found

@@ -246,6 +246,8 @@ def _measured(
     with _peak_memory(bench.device) as peak:
         labels = _labels(workload, state, bench)
     found |= labels | {"peak_memory_bytes": peak.get("bytes")}
+    if labels.get("kernels"):
+        machine_state["compiled_kernels"] = _compiled(labels["kernels"])
     if reason := _false_label(point, labels):
         status = "skip" if point.params["backend"] == "cudnn" else "fail"
         return {**found, "status": status, "reason": reason}
@@ -311,6 +313,13 @@ def _labels(workload: Workload, state: Any, bench: Bench) -> dict[str, Any]:
     if bench.device.startswith("cuda"):
         labels["kernels"] = machine.kernel_names(call)
     return labels
+
+
+def _compiled(launched: Sequence[str]) -> dict[str, list[str]]:
+    """The hashes of our own kernels among those that were launched."""
+    from benchbench import machine
+
+    return machine.compiled_kernels(launched)
 
 
 def _false_label(point: Point, labels: Mapping[str, Any]) -> str:

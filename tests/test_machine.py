@@ -257,7 +257,9 @@ def test_the_hashes_of_compiled_kernels_are_found_where_they_are_defined(monkeyp
     vars(elsewhere).update(forward=vars(module)["forward"])
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
-    assert machine.compiled_kernels() == {"fake_kernels.forward": ("a", "b")}
+    assert machine.compiled_kernels() == {"fake_kernels.forward": ["a", "b"]}
+    assert machine.compiled_kernels(["forward", "other"]) == {"fake_kernels.forward": ["a", "b"]}
+    assert machine.compiled_kernels(["other"]) == {}
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
