@@ -29,7 +29,7 @@ def selected(
     """The subject, its measured rows in the better layout at one precision, the precision, and notes."""
     if of and of not in SUBJECTS:
         raise ValueError(f"no subject {of!r}: choose operators or networks")
-    frame = rows.tidy(results)
+    frame = rows.own(rows.tidy(results))
     of = of or ("operators" if len(rows.operators(frame)) or not len(rows.networks(frame)) else "networks")
     frame = rows.operators(frame) if of == "operators" else rows.networks(frame)
     frame, named, notes = rows.one_precision(frame, precision)

@@ -39,7 +39,7 @@ def energy(
     if x not in MODES:
         raise ValueError(f"no mode {x!r}: choose train or infer")
     chosen = theme_named(theme)
-    frame = rows.networks(rows.tidy(results))
+    frame = rows.own(rows.networks(rows.tidy(results)))
     frame, named, notes = rows.one_precision(frame[frame["mode"] == x], precision)
     data, about = measured_points(frame, overlay=False)
     data = by_recipe(data)

@@ -150,7 +150,7 @@ def _measured(
     """The row of each network, kernel size, ratio and resolution; a failed one where none is right."""
     if results is None:
         return {}
-    frame = rows.networks(rows.tidy(results))
+    frame = rows.own(rows.networks(rows.tidy(results)))
     frame, _, _ = rows.one_precision(frame[frame["mode"] == mode], precision) if len(frame) else (frame, "", [])
     good = rows.better_layout(rows.measured(frame))
     found: dict[tuple[Any, ...], dict[Any, Any]] = {}

@@ -112,6 +112,16 @@ def measured(frame: pandas.DataFrame) -> pandas.DataFrame:
     return frame[(frame["status"] == "ok") & frame["median_s"].notna()]
 
 
+def is_imported(row: Mapping[Any, Any]) -> bool:
+    """Whether another tool measured the row, on whatever machine: its clock says so."""
+    return bool(value(row.get("clock")) == "imported")
+
+
+def own(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows that this suite measured: what another tool published is never compared with them in words."""
+    return frame[frame["clock"] != "imported"]
+
+
 def one_precision(frame: pandas.DataFrame, wanted: str | None = None) -> tuple[pandas.DataFrame, str, list[str]]:
     """The rows of one precision, its name, and a note where there are others.
 

@@ -32,7 +32,7 @@ def closing_sentence(results: pandas.DataFrame) -> str:
     or operators against the slowest at the same settings. With one round it says that there is no interval. Empty where
     no two measured points compare.
     """
-    good = rows.measured(rows.tidy(results))
+    good = rows.own(rows.measured(rows.tidy(results)))
     pair = _the_pair(good) or _backends(good) or _extremes(rows.networks(good)) or _extremes(rows.operators(good))
     if pair is None:
         return ""
@@ -42,7 +42,7 @@ def closing_sentence(results: pandas.DataFrame) -> str:
 
 def headline(frame: pandas.DataFrame) -> str:
     """The same about the paper's pair alone, in the names of the chart; empty where the pair was not measured."""
-    pair = _the_pair(rows.measured(frame))
+    pair = _the_pair(rows.own(rows.measured(frame)))
     if pair is None:
         return ""
     first, second = pair

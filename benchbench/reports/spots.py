@@ -68,7 +68,8 @@ def measured_points(frame: pandas.DataFrame, *, overlay: bool) -> tuple[pandas.D
     }
     data = rows.told_apart(good.assign(label=called), "label", ("img_size",)).assign(**columns)
     data["reduced"] = reduced
-    data["hollow"] = (data["differs"] != "") & overlay | reduced
+    imported = data["clock"] == "imported"
+    data["hollow"] = (data["differs"] != "") & overlay | reduced | imported
     return data, _notes(data, reduced=reduced, overlay=overlay)
 
 
@@ -190,6 +191,8 @@ def _line(identity: Identity, row: Mapping[Any, Any], *, by_family: bool) -> str
 
 def _suffix(row: dict[Any, Any]) -> str:
     what = names.variant(rows.value(row["backend"]), rows.value(row["compile"]))
+    if rows.is_imported(row):
+        what = ", ".join(part for part in (str(rows.value(row.get("source")) or "imported"), what) if part)
     return f" · {what}" if what else ""
 
 
@@ -206,6 +209,8 @@ def _differs(row: dict[Any, Any]) -> str:
         parts.append(what)
     if rows.value(row["clock"]) == "host":
         parts.append("on a CPU")
+    if rows.is_imported(row):
+        parts.append(str(rows.value(row["reason"]) or "imported"))
     return ", ".join(parts)
 
 
@@ -217,6 +222,11 @@ def _notes(data: pandas.DataFrame, *, reduced: bool, overlay: bool) -> list[str]
         notes.append(
             f"Timed at {pixels} px, where no accuracy is published: each point stands at the accuracy published for"
             f" {PAPER_RESOLUTION} px, and its throughput is not that of the trained network."
+        )
+    imported = [rows.value(cell) or "imported" for cell in drawn.loc[drawn["clock"] == "imported", "reason"]]
+    if imported:
+        notes.append(
+            f"Not measured here, and without an interval: {len(imported)} points {', '.join(sorted(set(imported)))}."
         )
     missing = sorted(set(data.loc[~data["drawn"], "label"]))
     if missing:

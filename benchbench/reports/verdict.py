@@ -86,7 +86,7 @@ def verdicts(results: pandas.DataFrame) -> list[dict[str, Any]]:
     Settings are what both sides of a ratio share; ``layout`` "best of both" takes each side's better one, as the paper
     did. A claim that no measured pair can judge is one row, "not measured", that says what to measure.
     """
-    frame = rows.measured(rows.tidy(results))
+    frame = rows.own(rows.measured(rows.tidy(results)))
     found: list[dict[str, Any]] = []
     train, infer = (_settings(rows.networks(frame), mode) for mode in ("train", "infer"))
     for setting, speeds in train.items():

@@ -192,6 +192,26 @@ def test_both_forms_of_convnext_have_a_line_of_their_own(network: Row, frame: Ca
     assert [line for line in lines if line[0] != line[1]] == [(600.0, 800.0), (700.0, 900.0)]
 
 
+def test_what_another_tool_published_is_hollow_named_and_never_in_the_sentence(
+    network: Row, frame: Callable[..., pandas.DataFrame]
+) -> None:
+    def published(model: str, speed: float, source: str) -> dict[str, Any]:
+        row = network(
+            model, None, None, speed, clock="imported", reason="imported from timm", source=source, backend=None
+        )
+        return {name: None if "low" in name or "high" in name else cell for name, cell in row.items()}
+
+    rows = [published(m, s, "pt240-rtx4090") for m, s in (("inception_next_tiny", 9e3), ("convnext_tiny", 1e3))]
+    rows += [published("convnext_tiny", 2e3, "pt240-rtx3090"), network("inception_next_tiny", 11, "1/8", 1500.0)]
+    chart = figure1(frame(rows))
+    ours = rows_of(chart, series="measured").set_index("label")
+    elsewhere = {f"{name} · pt240-{gpu}" for name, gpu in (("InceptionNeXt-T", "rtx4090"), ("ConvNeXt-T", "rtx4090"))}
+    assert set(ours.index) == {*elsewhere, "ConvNeXt-T · pt240-rtx3090", "InceptionNeXt-T"}
+    assert dict(ours["hollow"]) == {label: "pt240" in label for label in ours.index}
+    assert any("3 points imported from timm" in note for note in chart.notes)
+    assert not any(" is " in text and "x (" in text for text in texts(chart))
+
+
 def test_failed_points_are_counted_in_the_notes_and_not_drawn(
     network: Row, frame: Callable[..., pandas.DataFrame]
 ) -> None:
