@@ -95,7 +95,8 @@ def p_beyond(estimate: Estimate, bound: Array | float) -> Array:
     """One-sided p-values against "the effect is at most ``bound``", one for all or one each; NaN where unknown."""
     distance = estimate.effect - bound
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = special.stdtr(estimate.freedom, -distance / estimate.error)
+        score = -distance / estimate.error
+        found = np.where(np.isinf(estimate.freedom), special.ndtr(score), special.stdtr(estimate.freedom, score))
     exact = (estimate.error == 0) & (estimate.freedom > 0)
     return np.asarray(np.where(exact, np.where(distance > 0, 0.0, 1.0), found), dtype=np.float64)
 

@@ -102,5 +102,10 @@ def test_the_interval_is_student_s_and_normal_where_the_freedom_is_infinite() ->
     assert exact[1][0] == pytest.approx(0.01 * stats.norm.ppf(0.95))
 
 
+def test_without_scatter_the_offset_between_sittings_is_a_normal_error() -> None:
+    found = welch(np.ones((1, 3)), np.full((1, 3), np.exp(0.006)), offset=0.003)
+    assert p_beyond(found, 0.0)[0] == pytest.approx(stats.norm.sf(2.0))
+
+
 def test_mirrored_exchanges_slower_and_faster() -> None:
     assert mirrored(paired(A, B)).effect == pytest.approx(paired(B, A).effect)
