@@ -34,8 +34,8 @@ _TEXT = {
     "note",
     "change",
 }
-# The authors' own form of a network is the same network, so it has the same accuracy.
-_OTHER_FORMS = (".fb",)
+# The authors' own form of a network, or one with its branches merged, is the same network with the same accuracy.
+_OTHER_FORMS = (".fb", ".merged")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ FAMILIES = (
 )
 # The fixed places of the families of the paper's figure 1; any other takes the next free one, in alphabetical order.
 _FIRST = ("ConvNeXt", "InceptionNeXt", "ResNet", "Swin", "DeiT", "RegNetY")
+# Heads for segmentation, and other forms of a network, as models/ names them.
+HEADS = {"upernet": "UperNet", "semantic_fpn": "Semantic FPN"}
+FORMS = {".fb": " FB", ".merged": " merged"}
 _SIZES = {"atto": "A", "femto": "F", "pico": "P", "nano": "N", "tiny": "T", "small": "S", "base": "B", "large": "L"}
 OPERATIONS = {
     "inception_dwconv": "Inception",
@@ -61,6 +64,9 @@ def network(model: str, kernel_size: int | None = None, ratio: str | None = None
     bare, size, share = published.combination(model, kernel_size, ratio)
     _, own_size, own_share = published.combination(model)
     stock = published.paper_point(model)
+    head, _, backbone = model.partition(".")
+    if head in HEADS:
+        return f"{HEADS[head]} {network(backbone)}"
     bare_name = _plain_name(bare)
     # Two recipes of one network are two accuracies and one throughput: its name is the network's.
     text = stock.label.removeprefix("RSB-") if stock is not None else bare_name
@@ -68,7 +74,7 @@ def network(model: str, kernel_size: int | None = None, ratio: str | None = None
         text += f"/k{size}"
     if share is not None and share != own_share:
         text += f" ({share})"
-    return text + (" FB" if model.endswith(".fb") else "")
+    return text + next((form for ending, form in FORMS.items() if model.endswith(ending)), "")
 
 
 def _plain_name(model: str) -> str:

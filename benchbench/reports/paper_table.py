@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench import units
+from benchbench.published import combination
 from benchbench.published.entries import Entry, count_reason, entries, identity
 from benchbench.reports import rows
+from benchbench.reports.names import HEADS
 from benchbench.reports.ratios import speed_ratio
 
 if TYPE_CHECKING:
@@ -162,9 +164,17 @@ def _measured(
 
 
 def _preference(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    """What is right before what failed, batch 128 before larger before smaller, the models' own drop path first."""
+    """What is right before what failed, merged in inference, batch 128 before larger ones, own drop path first."""
     batch = rows.whole(row["batch"]) or 0
-    return row["status"] != "ok", batch != 128, -batch, str(row.get("drop_path")) != "own", str(row["key"])
+    merged = str(row["model"]).endswith(".merged")
+    return (
+        row["status"] != "ok",
+        merged != (row["mode"] == "infer"),
+        batch != 128,
+        -batch,
+        str(row.get("drop_path")) != "own",
+        str(row["key"]),
+    )
 
 
 def _key(entry: Entry) -> tuple[Any, ...]:
@@ -172,12 +182,16 @@ def _key(entry: Entry) -> tuple[Any, ...]:
 
 
 def _row_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    from benchbench.published import combination
-
-    model = str(row["model"])
+    """As ``_key``: a network whose branches are merged for inference is that network, a frame is height x width."""
+    model = str(row["model"]).removesuffix(".merged")
     _, size, share = combination(model, rows.whole(row["kernel_size"]), rows.value(row["ratio"]))
-    pixels = rows.value(row["img_size"])
-    return model, size, share, str(int(pixels)) if isinstance(pixels, float) else str(pixels)
+    pixels = rows.whole(row["img_size"])
+    if model.split(".")[0] in HEADS and pixels is not None:
+        # The tables print the rate of whole frames; a head is trained on square crops of them.
+        aspect = rows.whole(row.get("aspect")) or 1
+        widest = 4 if model.startswith("upernet") and row["mode"] == "train" else aspect
+        return model, size, share, f"{pixels}x{pixels * widest}"
+    return model, size, share, str(pixels)
 
 
 def _baseline(found: Sequence[Entry], entry: Entry) -> Entry:

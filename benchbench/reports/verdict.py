@@ -81,7 +81,7 @@ CLAIMS = (TRAINING, INFERENCE, SLOW_CONVNEXT, SMALL_KERNEL, PARTIAL, SHRINKS, ME
 
 def verdicts(results: pandas.DataFrame) -> list[dict[str, Any]]:
     """One flat object a claim and setting: claim, text, paper, the setting (precision, layout, compile, backend, batch,
-    img_size, form of ConvNeXt), value, low, high, criterion, verdict and what the value is.
+    img_size, drop_path, form of ConvNeXt), value, low, high, criterion, verdict and what the value is.
 
     Settings are what both sides of a ratio share; ``layout`` "best of both" takes each side's better one, as the paper
     did. A claim that no measured pair can judge is one row, "not measured", that says what to measure.
@@ -248,8 +248,8 @@ def _settings(frame: pandas.DataFrame, mode: str) -> dict[tuple[Any, ...], dict[
 
 
 def _setting(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    named = ("precision", "compile", "backend", "batch", "img_size")
-    values: list[Any] = [rows.value(row[name]) for name in named]
+    named = ("precision", "compile", "backend", "batch", "img_size", "drop_path")
+    values: list[Any] = [rows.value(row.get(name)) for name in named]
     return tuple(int(value) if isinstance(value, float) else value for value in values)
 
 
@@ -262,7 +262,7 @@ def _network(row: Mapping[Any, Any]) -> _Network:
 def _judged(
     claim: Claim, setting: tuple[Any, ...], ratio: Ratio, form: str, *, what: str = "ratio of img/s"
 ) -> dict[str, Any]:
-    precision, compiled, backend, batch, img_size, layout = setting
+    precision, compiled, backend, batch, img_size, drop_path, layout = setting
     return {
         "claim": claim.name,
         "text": claim.text,
@@ -278,13 +278,14 @@ def _judged(
         "backend": backend,
         "batch": batch,
         "img_size": img_size,
+        "drop_path": drop_path,
         "form": form or None,
         "what": what if ratio.low is not None else f"{what}; no interval with one round",
     }
 
 
 def _missing(claim: Claim) -> dict[str, Any]:
-    empty = _judged(claim, (None,) * 6, Ratio(math.nan), "", what=_NEEDS[claim.name])
+    empty = _judged(claim, (None,) * 7, Ratio(math.nan), "", what=_NEEDS[claim.name])
     return {**empty, "value": None, "verdict": NOT_MEASURED, "what": _NEEDS[claim.name]}
 
 

@@ -19,7 +19,7 @@ Row = Callable[..., dict[str, Any]]
 Frame = Callable[..., pandas.DataFrame]
 
 
-def named(table: list[dict[str, Any]], model: str, img_size: int = 224) -> dict[str, Any]:
+def named(table: list[dict[str, Any]], model: str, img_size: int | str = 224) -> dict[str, Any]:
     return next(row for row in table if row["model"] == model and row["img_size"] == img_size)
 
 
@@ -76,6 +76,28 @@ def test_stock_points_at_batch_128_are_preferred_and_our_kernels_never_pose_as_s
         ]
     )
     assert named(paper_rows(4, run), "InceptionNeXt-T")["train_img_per_s"] == 600
+
+
+def test_frames_and_crops_of_a_head_are_its_row(network: Row, frame: Frame) -> None:
+    run = [
+        network("upernet.convnext_tiny", None, None, 20.0, mode="infer", img_size=512, aspect=4, batch=1),
+        network("upernet.convnext_tiny", None, None, 99.0, mode="infer", img_size=512, aspect=1, batch=1),
+        network("upernet.convnext_tiny", None, None, 30.0, mode="train", img_size=512, aspect=1, batch=16),
+        network("semantic_fpn.resnet50c", None, None, 40.0, mode="infer", img_size=512, aspect=1, batch=1),
+    ]
+    row = named(paper_rows(6, frame(run)), "ConvNeXt-T", "512x2048")
+    assert (row["infer_img_per_s"], row["train_img_per_s"]) == (20, 30)
+    assert named(paper_rows(7, frame(run)), "ResNet-50", "512x512")["infer_img_per_s"] == 40
+
+
+def test_merged_branches_are_the_row_in_inference_alone(network: Row, frame: Frame) -> None:
+    run = [
+        network("replknet_31b.merged", None, None, 9.0, mode="infer"),
+        network("replknet_31b", None, None, 5.0, mode="infer"),
+    ]
+    run += [network("replknet_31b", None, None, 3.0)]
+    row = named(paper_rows(4, frame(run)), "RepLKNet-31B")
+    assert (row["infer_img_per_s"], row["train_img_per_s"]) == (9, 3)
 
 
 def test_a_point_that_failed_says_so_in_its_row_and_in_a_footnote(network: Row, frame: Frame) -> None:
