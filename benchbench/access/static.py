@@ -233,19 +233,38 @@ def _grown(before: Row, now: Row) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """write [--jobs N] [--whole] [OP ...]: measure the shipped kernels and write the baseline of this Triton."""
+    """write [--jobs N] [--whole] [WORD ...]: renew the rows of the shipped kernels in this Triton's baseline.
+
+    Words narrow it down to operations, directions, types, layouts, architectures and shapes; other rows stay.
+    """
     words = list(arguments)
     if not words or words[0] != "write":
         print(__doc__)
         return 2
     jobs = int(words[words.index("--jobs") + 1]) if "--jobs" in words else 1
-    ops = [word for word in words[1:] if word in shipped.ADAPTERS]
+    narrow = [word for word in words[1:] if not word.startswith("--") and not word.isdigit()]
+    every = gated_specs(whole="--whole" in words)
+    unknown = [word for word in narrow if not any(word in _words(spec) for spec in every)]
+    chosen = [spec for spec in every if _matches(spec, narrow, every)]
+    if unknown or not chosen:
+        print(f"nothing is gated that matches {' '.join(unknown or narrow)}", file=sys.stderr)
+        return 2
     file = baseline_file()
-    kept: dict[str, Row] = json.loads(file.read_text()) if file.exists() and ops else {}
-    kept = {key: row for key, row in kept.items() if key.split()[1] not in ops}
-    write_baseline({**kept, **collect(gated_specs(ops, whole="--whole" in words), jobs=jobs)}, file)
+    kept: dict[str, Row] = json.loads(file.read_text()) if file.exists() and narrow else {}
+    write_baseline({**kept, **collect(chosen, jobs=jobs)}, file)
     print(file)
     return 0
+
+
+def _words(spec: Spec) -> tuple[str, ...]:
+    return spec.op, spec.direction, spec.dtype, spec.layout, spec.arch, spec.shape
+
+
+def _matches(spec: Spec, words: Sequence[str], every: Sequence[Spec]) -> bool:
+    """Whether, for each kind of word given, one of them is the spec's."""
+    kinds = zip(*map(_words, every), strict=True)
+    named = [[word for word in words if word in values] for values in map(set, kinds)]
+    return all(not kind or value in kind for value, kind in zip(_words(spec), named, strict=True))
 
 
 if __name__ == "__main__":

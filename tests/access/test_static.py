@@ -181,6 +181,21 @@ def test_the_gate_has_every_stage_on_sm_90_and_two_on_the_others() -> None:
     assert all(spec.arch == "sm_90" for spec in static.traced_specs(specs))
 
 
+def test_words_narrow_a_new_baseline_down_kind_by_kind() -> None:
+    specs = static.gated_specs(["inception_dwconv"])
+    narrow = [spec for spec in specs if static._matches(spec, ["fp32", "fp16", "nchw", "sm_90", "96x56x56"], specs)]
+    assert {(s.dtype, s.layout, s.arch, s.shape) for s in narrow} == {
+        ("fp32", "nchw", "sm_90", "96x56x56"),
+        ("fp16", "nchw", "sm_90", "96x56x56"),
+    }
+    assert all(static._matches(spec, [], specs) for spec in specs)
+
+
+def test_a_word_that_nothing_gated_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert static.main(["write", "nhcw"]) == 2
+    assert capsys.readouterr().err == "nothing is gated that matches nhcw\n"
+
+
 def test_an_operation_without_kernels_is_refused() -> None:
     with pytest.raises(ValueError, match="no kernels of 'softmax' are shipped: there are inception_dwconv"):
         static.gated_specs(["softmax"])
