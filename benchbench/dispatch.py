@@ -50,23 +50,30 @@ def _selected(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tup
     """(forward or backward, backend) of a dispatched convolution; None for every other operator."""
     import torch
 
-    aten, select = torch.ops.aten, torch._C._select_conv_backend
+    aten = torch.ops.aten
     name = function._schema.name
     if name in ("aten::convolution", "aten::convolution_overrideable"):
-        return "forward", select(*args, **kwargs).name
+        return "forward", _backend(*args, **kwargs)
     if name == "aten::convolution_backward":
         _, input, weight, bias_sizes, *rest = args
         # Backward never has the bias itself, only its sizes; the last argument says which gradients are asked for.
-        stride, padding, dilation, transposed, output_padding, groups = rest[:6]
-        return "backward", select(
-            input, weight, None, stride, padding, dilation, transposed, output_padding, groups, bias_sizes
-        ).name
+        return "backward", _backend(input, weight, None, *rest[:6], bias_sizes)
     direct = {
         aten._conv_depthwise2d.default: "CudaDepthwise2d",
         aten.cudnn_convolution.default: "Cudnn",
         aten.mkldnn_convolution.default: "Mkldnn",
     }
     return ("forward", direct[function]) if function in direct else None
+
+
+def _backend(*arguments: Any, **named: Any) -> str:
+    """What PyTorch would give this convolution to; "unknown" where it does not tell, which no label accepts."""
+    import torch
+
+    try:
+        return str(torch._C._select_conv_backend(*arguments, **named).name)
+    except (RuntimeError, TypeError):
+        return "unknown"
 
 
 def refuse_label(backend: str, ran: str, kernels: Sequence[str] = ()) -> str:
@@ -87,8 +94,9 @@ def refuse_label(backend: str, ran: str, kernels: Sequence[str] = ()) -> str:
     if backend == "native":
         if not names:
             return "asked for native, but no convolution of PyTorch ran"
-        if names & {"Cudnn", "CudnnTranspose"}:
-            return f"asked for native, but PyTorch picks cuDNN ({ran})"
+        others = sorted(names & {"Cudnn", "CudnnTranspose", "unknown"})
+        if others:
+            return f"asked for native, but PyTorch picks {', '.join(others)} ({ran})"
         library = [kernel for kernel in kernels if "cudnn" in kernel.lower()]
         return f"asked for native, but the profile shows {library[0]}" if library else ""
     return ""

@@ -37,6 +37,7 @@ __all__ = [
 VARIABLES = re.compile(
     r"(PYTORCH|TORCH|TORCHINDUCTOR|TRITON|CUDA|CUDNN|CUBLAS|CUBLASLT|NVIDIA_TF32|OMP|MKL|KMP|GOMP)_|MALLOC_|LD_PRELOAD$"
 )
+SECRETS = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
 SOURCE_BYTES = 1 << 24
 TESTBED = (
     "gpu",
@@ -95,8 +96,12 @@ def difference(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str,
 
 
 def environment(variables: dict[str, str]) -> dict[str, str]:
-    """The variables that change what runs, sorted; paths in their values are replaced, and UUIDs are hashed."""
-    return {name: _anonymous(value) for name, value in sorted(variables.items()) if VARIABLES.match(name)}
+    """The variables that change what runs, sorted; paths in their values are replaced, and UUIDs are hashed.
+
+    What is named like a secret is left out.
+    """
+    told = (name for name in sorted(variables) if VARIABLES.match(name) and not SECRETS.search(name))
+    return {name: _anonymous(variables[name]) for name in told}
 
 
 def gpu_uuid(device: str) -> str | None:

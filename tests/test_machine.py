@@ -41,6 +41,7 @@ def test_no_path_user_or_whole_uuid_leaves_the_environment() -> None:
             "CUDA_VISIBLE_DEVICES": "GPU-5f3a1b2c-0000-1111-2222-333344445555,1",
             "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
             "LD_PRELOAD": "~/a.so:/opt/b.so",
+            "TORCH_HUB_TOKEN": "abc",
             "USER": "ada",
             "HOME": "/home/ada",
         }
@@ -51,7 +52,7 @@ def test_no_path_user_or_whole_uuid_leaves_the_environment() -> None:
     assert kept["CUDA_VISIBLE_DEVICES"].startswith("GPU#")
     assert kept["CUDA_VISIBLE_DEVICES"].endswith(",1")
     assert "5f3a1b2c" not in kept["CUDA_VISIBLE_DEVICES"]
-    assert not {"USER", "HOME"} & set(kept)
+    assert not {"USER", "HOME", "TORCH_HUB_TOKEN"} & set(kept)
 
 
 def described() -> dict[str, Any]:
@@ -194,6 +195,17 @@ def test_each_convolution_is_asked_for_its_backend_forward_and_backward() -> Non
     assert machine.conv_backends(lambda: x + 1) == ""
 
 
+def test_a_convolution_whose_backend_pytorch_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Any:
+        raise RuntimeError("no such backend")
+
+    monkeypatch.setattr(torch._C, "_select_conv_backend", refuse)
+    x, weight = torch.ones(1, 2, 4, 4), torch.ones(2, 1, 3, 3)
+    ran = machine.conv_backends(lambda: torch.conv2d(x, weight, groups=2))
+    assert ran == "forward unknown x1"
+    assert "PyTorch picks unknown" in machine.refuse_label("cudnn", ran)
+
+
 def test_asking_for_backends_does_not_import_the_compiler() -> None:
     code = """
 import sys, torch
@@ -230,7 +242,7 @@ def test_a_compiled_call_is_asked_as_it_is_compiled() -> None:
         ("cudnn", "", (), "no convolution of PyTorch ran"),
         ("cudnn", "forward Cudnn x1", ("conv_depthwise2d_forward_kernel",), "the profile shows conv_depthwise2d"),
         ("native", "forward CudaDepthwise2d x3", ("conv_depthwise2d_forward_kernel",), ""),
-        ("native", "forward CudaDepthwise2d x3, Cudnn x1", (), "PyTorch picks cuDNN"),
+        ("native", "forward CudaDepthwise2d x3, Cudnn x1", (), "PyTorch picks Cudnn"),
         ("native", "forward Slow2d x1", ("void cudnn::nchwToNhwcKernel",), "the profile shows void cudnn"),
         ("native", "", (), "no convolution of PyTorch ran"),
         ("aten", "forward Cudnn x1", (), ""),
