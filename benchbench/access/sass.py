@@ -103,12 +103,17 @@ def blocks_of(listing: Listing) -> tuple[Block, ...]:
         stop = ordered[n + 1] if n + 1 < len(ordered) else len(code)
         last = code[stop - 1]
         following = []
-        if last.name in ("BRA", "JMP") and listing.labels.get(last.target, len(code)) < len(code):
+        if _may_jump(last) and listing.labels.get(last.target, len(code)) < len(code):
             following.append(number[listing.labels[last.target]])
         if not (last.name in ("BRA", "JMP", "EXIT", "RET") and not is_conditional(last)) and n + 1 < len(ordered):
             following.append(n + 1)
         found.append(Block(start, stop, tuple(following)))
     return tuple(found)
+
+
+def _may_jump(one: Instruction) -> bool:
+    """Branches, and on sm_80 the predicated call of a label of the same function by which threads leave a loop."""
+    return one.name in ("BRA", "JMP") or (one.name == "CALL" and bool(one.predicate) and one.target.startswith(".L_"))
 
 
 def is_conditional(one: Instruction) -> bool:

@@ -123,6 +123,21 @@ def test_a_trip_counted_in_a_predicate_is_followed() -> None:
     assert found == [1, 2, 2, 2, 1]
 
 
+def test_a_loop_that_is_left_by_a_call_ends() -> None:
+    # For sm_80 the assembler leaves some loops like this: a call that nothing returns from, then the way back.
+    found = trips(
+        "MOV R0, RZ",
+        ".L_x_0:",
+        "IADD3 R0, R0, 0x10, RZ",
+        "ISETP.NE.U32.AND P0, PT, R0, 0x80, PT",
+        "@!P0 CALL.REL.NOINC `(.L_x_1)",
+        "BRA `(.L_x_0)",
+        ".L_x_1:",
+        "EXIT",
+    )
+    assert found[:5] == [1, 8, 8, 8, 8]
+
+
 def test_nested_loops_multiply() -> None:
     found = trips(
         "MOV R0, RZ",
