@@ -17,7 +17,8 @@ KIBIBYTES = Axis("kibibytes", (4096, 8192, 16384, 32768, 65536, 131072, 262144, 
 CACHE = Axis("cache", ("cold", "warm"), flag="--cache", choices=("cold", "warm"))
 MATRIX_SIZE = Axis("matrix_size", (2048,), parse=positive_integer)
 TENSOR_MATRIX_SIZE = Axis("matrix_size", (4096,), parse=positive_integer)
-PRECISION = Axis("precision", ("tf32", "fp16", "bf16"), flag="--precision")
+TENSOR_TYPES = ("tf32", "fp16", "bf16")
+PRECISION = Axis("precision", TENSOR_TYPES, flag="--precision", choices=TENSOR_TYPES)
 FLOAT_BYTES = 4
 SCALE = 3.0
 CHUNK = 8
