@@ -226,7 +226,8 @@ def _refuse_unknown(request: Request, cases: Sequence[Case]) -> None:
 
 def models_of(cases: Iterable[Case]) -> list[str]:
     """The networks that the cases list by name."""
-    return sorted({str(v) for case in cases for axis in case.axes if axis.name == "model" for v in axis.values})
+    axes = [axis for case in cases for axis in case.axes if axis.name == "model"]
+    return sorted({str(value) for axis in axes for value in (*axis.values, *axis.choices)})
 
 
 def _open_to_models(cases: Iterable[Case], name: str) -> bool:
@@ -254,16 +255,25 @@ def _takes_part(case: Case, request: Request, device: str) -> bool:
 
 def _values(case: Case, axis: Axis, request: Request) -> tuple[Value, ...]:
     """What this case measures on this axis; nothing where none of the named values is one of its own."""
-    if axis.name == "model" and request.model:
-        listed = [v for v in axis.values if any(fnmatchcase(str(v), pattern) for pattern in request.model)]
-        if not axis.choices:
-            everywhere = models_of(CASES.values())
-            listed += [m for m in request.model if m not in everywhere and not any(sign in m for sign in "*?[")]
-        return tuple(listed)
     named = request.axes.get(axis.name)
-    if named is None:
-        return axis.values
-    return tuple(value for value in named if not axis.choices or value in axis.choices)
+    offered = axis.values if named is None else tuple(v for v in named if not axis.choices or v in axis.choices)
+    if axis.name != "model" or not request.model:
+        return offered
+    return tuple(dict.fromkeys(name for word in request.model for name in _models_named(word, axis, offered, named)))
+
+
+def _models_named(word: str, axis: Axis, offered: Sequence[Value], named: object) -> list[Value]:
+    """What a word of --model means for a case: what it measures anyway, else any of its choices.
+
+    A name that no case lists goes to the case that is open to any.
+    """
+    matching = [value for value in offered if fnmatchcase(str(value), word)]
+    if matching or named is not None:
+        return matching
+    if axis.choices:
+        return [choice for choice in axis.choices if fnmatchcase(choice, word)]
+    spelled_out = not any(sign in word for sign in "*?[")
+    return [word] if spelled_out and word not in models_of(CASES.values()) else []
 
 
 def _expanded(name: str, values: tuple[Value, ...], device: str) -> tuple[Value, ...]:

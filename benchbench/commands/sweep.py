@@ -22,10 +22,15 @@ from benchbench.commands.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchbench.case import Case
     from benchbench.plan import Plan, Point
     from benchbench.run import Outcome, Settings, Turn
     from benchbench.store import Run
     from benchbench.sweeps.presets import Preset
+
+    Only = Callable[[Case, Mapping[str, Any]], bool]
 
 FAILED = ("wrong", "oom", "timeout", "crash", "impossible", "fail")
 UNITS_S = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
@@ -163,8 +168,9 @@ def networks(words: tuple[str, ...]) -> tuple[str, ...]:
             continue
         try:
             from benchbench.models.build import import_timm
+            from benchbench.models.own import OWN
 
-            known = import_timm().list_models()
+            known = [*OWN, *import_timm().list_models()]
         except ImportError:
             # Each of its points then is a Skip with the reason.
             found.append(word)
@@ -223,11 +229,21 @@ def plan_of(name: str, op: tuple[str, ...], model: tuple[str, ...], axes: Mappin
     else:
         base = Plan("sweep", (Request(),))
     usual = {name: preset.axes[name] for name in preset.axes if any(name in names_of(case) for case in CASES.values())}
-    requests = tuple(
-        Request(op or request.op, model or request.model, {**usual, **request.axes, **axes}, preset.only)
-        for request in base.requests
-    )
-    return Plan(base.name, requests, base.rounds, base.title)
+
+    def asked(request: Request) -> Request:
+        # A plan of ours says how a GPU measures; a preset that is there for trying it out is smaller than that.
+        planned = {**request.axes, **usual} if base.name in PLANS else {**usual, **request.axes}
+        only = _accepted_by_both(request.only, preset.only)
+        return Request(op or request.op, model or request.model, {**planned, **axes}, only)
+
+    return Plan(base.name, tuple(map(asked, base.requests)), base.rounds, base.title)
+
+
+def _accepted_by_both(first: Only | None, second: Only | None) -> Only | None:
+    """The points that both accept; None accepts all."""
+    if first is None or second is None:
+        return first or second
+    return lambda case, params: first(case, params) and second(case, params)
 
 
 def points_of(plan: Plan, device: str, shard_text: str) -> list[Point]:

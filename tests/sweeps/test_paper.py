@@ -4,8 +4,10 @@ import pytest
 
 from benchbench import published, sweeps  # noqa: F401 (registers the cases)
 from benchbench.case import CASES
+from benchbench.commands.sweep import plan_of
 from benchbench.plan import PLANS, all_points
 from benchbench.sweeps import paper
+from benchbench.sweeps.presets import CPU
 
 
 def planned(name: str) -> list[dict[str, object]]:
@@ -63,3 +65,29 @@ def test_the_tables_of_segmentation_name_each_backbone_of_the_paper() -> None:
         models = {str(point["model"]) for point in planned(f"table{table}")}
         assert len(models) == len(published.table(table))
         assert all(model.startswith(f"{head}.") for model in models)
+
+
+def test_a_small_preset_tries_a_plan_out_and_the_command_line_wins_over_both() -> None:
+    tried = all_points(plan_of("table4", (), (), {}, CPU), device="cpu")
+    settings = {(p.params["precision"], p.params["batch"], p.params["img_size"]) for p in tried if "model" in p.params}
+    assert settings == {("fp32", 2, 64)}
+    named = all_points(plan_of("table 4", (), ("inception_next*",), {"batch": (8,)}, CPU), device="cpu")
+    networks = [point for point in named if "model" in point.params]
+    assert {p.params["batch"] for p in networks} == {8}
+    assert {p.params["model"] for p in networks} == {f"inception_next_{s}" for s in ("atto", "tiny", "small", "base")}
+
+
+@pytest.mark.parametrize(
+    ("word", "cases"),
+    [
+        ("convnext_small", {"convnext", "convnext_partial"}),
+        ("convnext_tiny.fb", {"convnext", "convnext_partial"}),
+        ("upernet.convnext_tiny", {"segmentation"}),
+        ("pvt_small", {"network"}),
+        ("inception_next*", {"inception_next"}),
+    ],
+)
+def test_a_named_network_goes_to_the_cases_that_know_it(word: str, cases: set[str]) -> None:
+    points = [point for point in all_points(plan_of("", (), (word,), {}, CPU), device="cpu") if "model" in point.params]
+    assert {point.case for point in points} == cases
+    assert {point.params["model"] for point in points} == {word.replace("*", "_tiny")}
