@@ -10,7 +10,7 @@ import torch
 from benchbench.access.compiled import Resources, compile_kernel
 from benchbench.kernels.depthwise_conv import triton_naive
 from benchbench.kernels.depthwise_conv.launch import Direction, Layout, plan
-from benchbench.kernels.depthwise_conv.start import variants
+from benchbench.kernels.depthwise_conv.start import launch_of, variants
 
 STAGES = ((128, 96, 56, 56), (128, 192, 28, 28), (128, 384, 14, 14), (128, 768, 7, 7))
 ODD = ((2, 3, 57, 57), (2, 100, 13, 15), (2, 8, 112, 112), (2, 3, 1, 512))
@@ -112,3 +112,8 @@ def test_every_kernel_size_and_image_has_a_plan() -> None:
                 chosen = plan(shape, dtype, layout, kernel_size=size, direction=direction)
                 assert chosen.coding == "split" or chosen.columns % chosen.vector == 0
                 assert chosen.units * chosen.channels >= 128 or layout == "nchw"
+
+
+def test_too_large_an_image_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="too large for one launch"):
+        launch_of((1, 100_000, 200, 200), torch.float32, "nchw", "sm_90", (3, 3), 0, "forward", (0, 1), (0, 1), False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,10 +40,47 @@ def widest(*tensors: Tensor) -> torch.dtype:
 
 
 def image_strides(x: Tensor, layout: Layout) -> Strides:
-    """Elements from image to image and, channels last, from pixel to pixel."""
-    if layout == "nchw":
-        return x.stride(0), 1
-    return x.stride(0), x.stride(3) if x.shape[3] > 1 else x.stride(2)
+    """Elements from image to image and, channels last, from pixel to pixel. A single image has no stride of its own."""
+    pixel = 1 if layout == "nchw" else x.stride(3) if x.shape[3] > 1 else x.stride(2)
+    return x.stride(0) if x.shape[0] > 1 else 0, pixel
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is launched for one kind of call: worked out once and kept."""
+
+    planned: Plan
+    multiply: int
+    programs: int
+    arguments: dict[str, Any]
+    splits: int
+
+
+@functools.lru_cache(maxsize=4096)
+def launch_of(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    layout: Layout,
+    arch: str,
+    kernel_size: tuple[int, int],
+    identity: int,
+    direction: Direction,
+    x_strides: Strides,
+    g_strides: Strides,
+    has_bias: bool,
+) -> Launch:
+    """The plan with everything that a launch needs beside the tensors. Raises ValueError for too large a batch."""
+    planned = plan(shape, dtype, layout, arch, kernel_size=kernel_size, identity_channels=identity, direction=direction)
+    if planned.coding == "split":
+        return Launch(planned, 0, 0, {}, 0)
+    multiply = convolving_programs(planned, shape, kernel_size, identity)
+    programs = multiply + copying_programs(planned, shape, identity)
+    # Units and places within an image are counted in 32 bits.
+    if max(multiply * planned.units, programs, math.prod(shape[1:]), *x_strides) >= 2**31:
+        raise ValueError(f"depthwise_conv: {list(shape)} is too large for one launch: split the batch or the images")
+    strides = {"x": x_strides, "g": g_strides}
+    fixed = constants(planned, shape, kernel_size, identity, strides, has_bias=has_bias)
+    return Launch(planned, multiply, programs, fixed | planned.options(), splits(planned, shape))
 
 
 def convolve(
@@ -49,19 +89,15 @@ def convolve(
     """Write y, the forward pass; with direction "input_gradient" and x the output's gradient, the input's gradient."""
     from .triton_forward import depthwise_conv_forward
 
-    kernel_size = (weight.shape[2], weight.shape[3])
-    planned = plan(
-        x.shape, widest(x, y), layout, architecture(x),
-        kernel_size=kernel_size, identity_channels=identity, direction=direction,
+    strides = image_strides(x, layout)
+    launch = launch_of(
+        tuple(x.shape), widest(x, y), layout, architecture(x), (weight.shape[2], weight.shape[3]), identity, direction,
+        strides, strides, bias is not None,
     )  # fmt: skip
-    multiply = convolving_programs(planned, x.shape, kernel_size, identity)
-    fixed = constants(
-        planned, x.shape, kernel_size, identity, {"x": image_strides(x, layout)}, has_bias=bias is not None
-    )
-    grid = (multiply + copying_programs(planned, x.shape, identity),)
-    depthwise_conv_forward[grid](
-        x, weight, weight if bias is None else bias, y, x.shape[0], multiply, **fixed, **planned.options()
-    )
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        depthwise_conv_forward[(launch.programs,)](
+            x, weight, weight if bias is None else bias, y, x.shape[0], launch.multiply, **launch.arguments
+        )
 
 
 def backward(
@@ -69,44 +105,40 @@ def backward(
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradient of the input, and (C - identity, taps + 1) sums: the weight's gradient, and the bias's behind it."""
     kernel_size = (weight.shape[2], weight.shape[3])
-    planned = plan(
-        x.shape, widest(x, g), layout, architecture(x),
-        kernel_size=kernel_size, identity_channels=identity, direction="backward",
-    )  # fmt: skip
-    fused = planned.coding == "fused" and input_wanted and sums_wanted
+
+    def launched(direction: Direction) -> Launch:
+        return launch_of(
+            tuple(x.shape), widest(x, g), layout, architecture(x), kernel_size, identity, direction,
+            image_strides(x, layout), image_strides(g, layout), False,
+        )  # fmt: skip
+
+    launch = launched("backward")
+    fused = launch.planned.coding == "fused" and input_wanted and sums_wanted
     grad_x = torch.empty_like(g, dtype=x.dtype, memory_format=memory_format(layout)) if input_wanted else None
     if grad_x is not None and not fused:
         convolve(g, weight, None, grad_x, layout, identity, "input_gradient")
     if not sums_wanted:
         return grad_x, None
     if not fused:
-        planned = plan(
-            x.shape, widest(x, g), layout, architecture(x),
-            kernel_size=kernel_size, identity_channels=identity, direction="weight_gradient",
-        )  # fmt: skip
+        launch = launched("weight_gradient")
     group, taps = x.shape[1] - identity, kernel_size[0] * kernel_size[1]
-    partials = torch.empty((splits(planned, x.shape), group, taps + 1), device=x.device, dtype=torch.float32)
-    start_backward(x, g, weight, grad_x if fused else None, partials, planned, kernel_size, identity)
-    return grad_x, sum_of(partials)
+    partials = torch.empty((launch.splits, group, taps + 1), device=x.device, dtype=torch.float32)
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        start_backward(x, g, weight, grad_x if fused else None, partials, launch)
+        return grad_x, sum_of(partials)
 
 
 def start_backward(
-    x: Tensor, g: Tensor, weight: Tensor, grad_x: Tensor | None, partials: Tensor, planned: Plan,
-    kernel_size: tuple[int, int], identity: int,
-) -> None:  # fmt: skip
+    x: Tensor, g: Tensor, weight: Tensor, grad_x: Tensor | None, partials: Tensor, launch: Launch
+) -> None:
     """Launch the fused kernel, or without grad_x the one for the weights alone."""
     from .triton_backward import depthwise_conv_backward, depthwise_conv_weight_gradient
 
-    strides = {"x": image_strides(x, planned.layout), "g": image_strides(g, planned.layout)}
-    fixed = constants(planned, x.shape, kernel_size, identity, strides)
-    multiply = convolving_programs(planned, x.shape, kernel_size, identity)
+    grid = (launch.programs,)
     if grad_x is None:
-        depthwise_conv_weight_gradient[(multiply,)](x, g, partials, x.shape[0], **fixed, **planned.options())
+        depthwise_conv_weight_gradient[grid](x, g, partials, x.shape[0], **launch.arguments)
     else:
-        grid = (multiply + copying_programs(planned, x.shape, identity),)
-        depthwise_conv_backward[grid](
-            x, g, weight, grad_x, partials, x.shape[0], multiply, **fixed, **planned.options()
-        )
+        depthwise_conv_backward[grid](x, g, weight, grad_x, partials, x.shape[0], launch.multiply, **launch.arguments)
 
 
 def sum_of(partials: Tensor) -> Tensor:
