@@ -258,9 +258,9 @@ class _Worker:
             raise CannotMeasure(f"the worker did not start: {death}") from None
         return hello
 
-    def measure(self, point: Point, copies: Copies, limit_s: float) -> tuple[Record, bool]:
+    def measure(self, point: Point, copies: Copies, verified: bool, limit_s: float) -> tuple[Record, bool]:
         """The record of one point, and whether the process must not be used again. Raises _Died."""
-        self._tell({"point": asdict(point), "copies": copies})
+        self._tell({"point": asdict(point), "copies": copies, "verified": verified})
         answer = self._hear(limit_s)
         return from_line(json.dumps(answer["record"])), bool(answer["restart"])
 
@@ -371,6 +371,7 @@ class _Lane:
         self._process = 0
         self._copies: list[tuple[int, float]] = []
         self._took_s: dict[str, float] = {}
+        self._verified: set[tuple[str, str]] = set()
 
     def work(self, turns: Sequence[Turn], records: Sequence[Record], done: Places, began: float) -> None:
         """All turns, less what is done."""
@@ -413,8 +414,11 @@ class _Lane:
         try:
             self._make_ready(turn)
             began = time.monotonic()
-            record, restart = self.worker.measure(point, self._copies, self._limit_s(point))
+            verified = (point.key, turn.arm) in self._verified
+            record, restart = self.worker.measure(point, self._copies, verified, self._limit_s(point))
             self._took_s[point.key] = time.monotonic() - began
+            if record.status == "ok" and record.error:
+                self._verified.add((point.key, turn.arm))
             if restart:
                 self.worker.stop()
             return replace(record, process=self._process, **place)

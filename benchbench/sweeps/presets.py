@@ -72,7 +72,6 @@ QUICK_CPU = Preset(
     rounds=2,
     axes={**_SMALL, "shape": SMALL_STAGES[:2]},
     policy={"min_samples": 5, "half_width": 0.05, "time_cap_s": 0.05, "warmup_floor_s": 0.001, "warmup_cap_s": 0.02},
-    budget_s=45.0,
     note="quick look without a GPU: batch 2, 64 px, fp32, nchw, two stages, 2 rounds; figures are for trying the tool",
     only=_quick_points,
 )
