@@ -7,6 +7,8 @@ import math
 MISSING = "-"
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+# Bounds this many times apart, as two rounds give them, have no third digit.
+_WIDE = 3.0
 _BELOW_ONE = _PREFIXES[4:]
 _ABOVE_ONE = _PREFIXES[:5]
 
@@ -60,9 +62,6 @@ def ratio_text(ratio: float | None, low: float | None = None, high: float | None
     if ratio is None or is_missing(ratio):
         return MISSING
     decimals = max(2, _decimals(ratio, 3))
-    if low is not None and high is not None and not is_missing(low) and not is_missing(high) and high > 3 * abs(low):
-        # So wide an interval, from two rounds, has no third digit.
-        return f"{_fixed(ratio, decimals)}x ({number_text(low, digits=2)}-{number_text(high, digits=2)})"
     return _with_interval(ratio, low, high, decimals, "x")
 
 
@@ -160,12 +159,19 @@ def _decimals(value: float, digits: int) -> int:
 def _with_interval(value: float, low: float | None, high: float | None, decimals: int, suffix: str) -> str:
     if low is None or high is None or is_missing(low) or is_missing(high):
         return _fixed(value, decimals) + suffix
+    if high > _WIDE * abs(low):
+        return f"{_fixed(value, decimals)}{suffix} ({_rough(low)}-{_rough(high)})"
     for more in range(4):
         texts = [_fixed(number, decimals + more) for number in (low, high)]
         if texts[0] != texts[1] or low == high:
             decimals += more
             break
     return f"{_fixed(value, decimals)}{suffix} ({_fixed(low, decimals)}-{_fixed(high, decimals)})"
+
+
+def _rough(value: float) -> str:
+    """Two digits: 0.0463 is "0.046", 2,041,818 is "2,000,000"."""
+    return number_text(float(f"{value:.1e}"), digits=2)
 
 
 def _fixed(value: float, decimals: int) -> str:

@@ -61,6 +61,7 @@ def test_bounds_that_differ_are_printed_differently() -> None:
 
 def test_an_interval_without_information_has_no_third_digit() -> None:
     assert units.ratio_text(0.938, 0.0463, 20.021) == "0.938x (0.046-20)"
+    assert units.time_text(0.5018, 0.000123, 2041.8188) == "501.8 ms (0.12-2,000,000)"
 
 
 def test_a_small_ratio_keeps_its_digits() -> None:

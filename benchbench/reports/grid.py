@@ -126,7 +126,7 @@ def beyond(dots: Sequence[Dot]) -> list[str]:
     for dot in dots:
         panels.setdefault((dot.row, dot.column), []).append(dot)
     count = sum(1 for same in panels.values() for dot in same if dot.high is not None and dot.high > _top(same))
-    return [f"{count} intervals reach beyond their panel and are cut; the table has them."] if count else []
+    return [f"Intervals that leave their panel are cut: {count}. The table has them."] if count else []
 
 
 def short(value: float) -> str:

@@ -145,7 +145,7 @@ def beyond(spots: Sequence[Spot]) -> list[str]:
     """A note where intervals leave the panel."""
     left, right = _span(spots)
     count = sum(1 for s in spots if s.low is not None and s.high is not None and (s.low < left or s.high > right))
-    return [f"{count} intervals reach beyond the panel and are cut; the table has them."] if count else []
+    return [f"Intervals that leave the panel are cut: {count}. The table has them."] if count else []
 
 
 def _span(spots: Sequence[Spot]) -> tuple[float, float]:
@@ -161,7 +161,8 @@ def _lines(panel: Axes, spots: Sequence[Spot], chosen: Theme, index: dict[str, i
     segments: list[Segment] = []
     for name in sorted({spot.line for spot in spots if spot.line}):
         members = [spot for spot in spots if spot.line == name]
-        line = sorted((spot.x, spot.y) for spot in members)
+        # From the most accurate on: by x a noisy run would join the sizes in another order than their own.
+        line = [(spot.x, spot.y) for spot in sorted(members, key=lambda spot: (-spot.y, spot.x))]
         grey = any(spot.paper for spot in spots)
         look: dict[str, Any] = {"color": colour(index[members[0].family], chosen), "lw": 1.3}
         # The name of a line is its family's, and behind a comma what is not stock.

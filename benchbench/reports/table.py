@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Axes that the name of a point already says.
 _NAMED = ("model", "kernel_size", "ratio", "shape")
 _UNITS = {"batch": "batch {}", "img_size": "{} px", "cache": "{} cache"}
+# Words that say by themselves which axis they are on.
+_PLAIN = ("precision", "layout", "mode", "backend", "compile", "optimizer")
 
 
 def rows(results: pandas.DataFrame) -> list[dict[str, str]]:
@@ -39,7 +41,8 @@ def caption(results: pandas.DataFrame) -> str:
     for name in _settings(frame):
         values = _values(frame, name)
         if len(values) == 1:
-            said.append(_UNITS.get(name, "{}" if isinstance(values[0], str) else name + " {}").format(values[0]))
+            words = "{}" if name in _PLAIN else name.replace("_", " ") + " {}"
+            said.append(_UNITS.get(name, words).format(values[0]))
     return ", ".join(said)
 
 

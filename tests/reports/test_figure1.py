@@ -165,7 +165,7 @@ def test_an_interval_that_leaves_the_panel_is_cut_and_counted(
     wide.update(throughput_low_img_per_s=1.0, throughput_high_img_per_s=1e6)
     chart = figure1(frame([wide, network("convnext_tiny", 7, "1", 700.0)]), overlay=False)
     assert chart.figure.axes[0].get_xlim()[1] < 2000
-    assert any("1 intervals reach beyond the panel" in note for note in chart.notes)
+    assert any("leave the panel are cut: 1." in note for note in chart.notes)
 
 
 def test_points_of_one_network_at_several_settings_are_told_apart_by_what_differs(
@@ -190,6 +190,15 @@ def test_both_forms_of_convnext_have_a_line_of_their_own(network: Row, frame: Ca
     chart = figure1(frame([network(m, k, "1", s) for (m, k), s in speeds.items()]), overlay=False)
     lines = sorted(tuple(line.get_xdata()) for line in chart.figure.axes[0].lines if len(line.get_xdata()) == 2)
     assert [line for line in lines if line[0] != line[1]] == [(600.0, 800.0), (700.0, 900.0)]
+
+
+def test_sizes_of_the_kernel_are_joined_in_their_own_order_whatever_the_noise(
+    network: Row, frame: Callable[..., pandas.DataFrame]
+) -> None:
+    speeds = {3: 800.0, 5: 820.0, 7: 600.0}
+    run = frame([network("convnext_tiny", k, "1", speed) for k, speed in speeds.items()])
+    panel = figure1(run, overlay=False).figure.axes[0]
+    assert (600.0, 820.0, 800.0) in [tuple(line.get_xdata()) for line in panel.lines]
 
 
 def test_what_another_tool_published_is_hollow_named_and_never_in_the_sentence(

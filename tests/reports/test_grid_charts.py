@@ -101,7 +101,7 @@ def test_an_interval_from_two_rounds_does_not_flatten_the_points(operator: Row, 
     wide.update(throughput_low_img_per_s=10.0, throughput_high_img_per_s=1e9)
     chart = kernels(frame([wide, operator("inception_dwconv", 7, "1/8", "96x56x56", 1e-3)]))
     assert chart.figure.axes[0].get_ylim()[1] < 300_000
-    assert any("1 intervals reach beyond their panel" in note for note in chart.notes)
+    assert any("leave their panel are cut: 1." in note for note in chart.notes)
 
 
 def test_lines_at_several_settings_are_told_apart(operator: Row, frame: Frame) -> None:

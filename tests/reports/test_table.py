@@ -59,6 +59,10 @@ def test_what_all_rows_share_is_said_once(networks: pandas.DataFrame) -> None:
     assert closing(networks)[0] == "Everywhere: batch 128, 224 px, tf32, aten, eager, sgd."
 
 
+def test_a_setting_that_does_not_explain_itself_is_named(network: Row, frame: Frame) -> None:
+    assert caption(frame([network("resnet50", None, None, 900.0, drop_path="0")])).endswith("sgd, drop path 0")
+
+
 def test_an_axis_of_a_users_case_is_a_column_where_it_varies(network: Row, frame: Frame) -> None:
     table = rows(frame([network("resnet50", None, None, 900.0, tile=tile) for tile in (16, 32)]))
     assert [row["tile"] for row in table] == ["16", "32"]
