@@ -14,6 +14,7 @@ channels add up, and the warp writes one row of partial sums, [taps + 1, g] in f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -21,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .launch import Plan, Variant, signature_of, variants_of
+from .launch import Geometry, Plan, Variant, signature_of, variants_of
 from .launch_nhwc import places
 from .triton_nhwc_forward import strides
 from .triton_nhwc_runs import identity, inside, load_line, load_square, load_taps, places_of, position_of
@@ -196,28 +197,30 @@ def sum_kernel(
         )
 
 
-def _rows(plan: Plan) -> list[int]:
-    """Rows of partial sums of the square, the row and the column: one a warp of the programs that have units."""
-    constants, g = plan.constants, plan.geometry
-    rows = []
-    for part in ("square", "row", "column"):
-        runs = g.batch * places(g, part, constants[f"SHARE_{part.upper()}"])
-        tile = constants[f"STEPS_{part.upper()}"] * constants["BLOCK"] // constants["ACROSS"]
-        rows.append(triton.cdiv(runs, tile) * plan.num_warps)
-    return rows
+def _sums(plan: Plan) -> tuple[tuple[int, ...], dict[str, int], int]:
+    """Rows of partial sums of the square, the row and the column, and the constants and programs of `sum_kernel`."""
+    constants = plan.constants
+    names = ("SQUARE", "ROW", "COLUMN")
+    shares = tuple(constants[f"SHARE_{name}"] for name in names)
+    runs = tuple(constants[f"STEPS_{name}"] * constants["BLOCK"] // constants["ACROSS"] for name in names)
+    return _sums_of(plan.geometry, plan.num_warps, shares, runs)
 
 
-def _sums(plan: Plan) -> tuple[dict[str, int | bool], int]:
-    """The constants of `sum_kernel` and its programs. Trips are a power of two, so that few of it are compiled."""
-    g, threads = plan.geometry, 32 * plan.num_warps
-    columns = 8
-    most = 4 * threads
-    rows = min(most, triton.next_power_of_2(max(_rows(plan))))
-    rounds = triton.next_power_of_2(triton.cdiv(max(_rows(plan)), rows))
-    band, square = ((taps + 1) * g.branch for taps in (g.band, g.square**2))
-    programs = 2 * triton.cdiv(band, columns) + triton.cdiv(square, columns)
+@functools.lru_cache(maxsize=4096)
+def _sums_of(
+    geometry: Geometry, warps: int, shares: tuple[int, ...], runs: tuple[int, ...]
+) -> tuple[tuple[int, ...], dict[str, int], int]:
+    g, columns = geometry, 8
+    rows = tuple(
+        warps * triton.cdiv(g.batch * places(g, part, share), run)
+        for part, share, run in zip(("square", "row", "column"), shares, runs, strict=True)
+    )
+    # Four rows a thread are loaded at once. Trips are a power of two, so that few variants are compiled.
+    at_once = min(4 * 32 * warps, triton.next_power_of_2(max(rows)))
+    rounds = triton.next_power_of_2(triton.cdiv(max(rows), at_once))
+    programs = 2 * triton.cdiv((g.band + 1) * g.branch, columns) + triton.cdiv((g.square**2 + 1) * g.branch, columns)
     sizes = {"G": g.branch, "K_SQUARE": g.square, "K_BAND": g.band}
-    return {**sizes, "ROUNDS": rounds, "ROWS": rows, "COLUMNS": columns}, programs
+    return rows, {**sizes, "ROUNDS": rounds, "ROWS": at_once, "COLUMNS": columns}, programs
 
 
 def backward(
@@ -231,7 +234,7 @@ def backward(
     grad_x = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     grads_w = [torch.empty_like(weight) for weight in weights]
     grads_b = [weight.new_empty(weight.shape[0]) for weight in weights]
-    rows = _rows(plan)
+    rows, sums, programs = _sums(plan)
     partials = [
         torch.empty(count, weight[0].numel() + 1, weight.shape[0], dtype=torch.float32, device=x.device)
         for count, weight in zip(rows, weights, strict=True)
@@ -239,7 +242,6 @@ def backward(
     arguments = (x, grad_y, *weights, grad_x, *partials, x.shape[0])
     constants = {**plan.constants, **strides(x)}
     backward_kernel[(plan.programs,)](*arguments, **constants, PART=-1, **plan.options)
-    sums, programs = _sums(plan)
     sum_kernel[(programs,)](*partials, *grads_w, *grads_b, *rows, **sums, **plan.options)
     return grad_x, grads_w, grads_b
 
@@ -250,7 +252,7 @@ def variants(
     """What the static checks compile: as `triton_nhwc_forward.variants`, and the kernel that adds the partial sums."""
     weight, single = weight_dtype or dtype, torch.float32
     types: list[torch.dtype | str] = [dtype, out_dtype or dtype, *[weight] * 3, dtype, *[single] * 3, "i32"]
-    sums, programs = _sums(plan)
+    _, sums, programs = _sums(plan)
     added = signature_of(sum_kernel, [*[single] * 3, *[weight] * 6, *["i32"] * 3])
     return [
         *variants_of(backward_kernel, signature_of(backward_kernel, types), plan.constants, plan),
