@@ -135,7 +135,8 @@ def paper_spots(x: str, measured: set[Identity], *, everything: bool = False) ->
         speed = point.train_img_per_s if x == "train" else point.infer_img_per_s
         if speed is None or point.top1_pct is None:
             continue
-        label, family = names.network(*identity, sizes=not everything), names.family(identity[0])
+        label = point.label if everything else names.network(*identity, sizes=True)
+        family = names.family(identity[0])
         line = _line(identity, {"family": family, "label": point.label}, by_family=everything)
         spots.append(Spot(label, family, identity, speed, point.top1_pct, line=line, paper=True))
     return spots

@@ -76,6 +76,12 @@ def test_every_network_of_table_4_is_drawn_with_both_recipes_of_resnet_50(table4
     assert chart.name == "figure1-all"
 
 
+def test_the_papers_rows_of_resnet_50_are_named_apart(table4: pandas.DataFrame) -> None:
+    data = figure1(table4, everything=True).data
+    paper = data[(data["series"] == "paper") & (data["model"] == "resnet50")]
+    assert dict(zip(paper["label"], paper["top1_pct"], strict=True)) == {"ResNet-50": 78.4, "RSB-ResNet-50": 79.8}
+
+
 def test_sizes_of_a_family_are_joined_at_one_resolution_and_recipe(table4: pandas.DataFrame) -> None:
     panel = figure1(table4, everything=True, overlay=False).figure.axes[0]
     lines = [tuple(line.get_ydata()) for line in panel.lines if line.get_zorder() == 2]
