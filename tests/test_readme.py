@@ -78,3 +78,10 @@ def test_the_python_of_the_readme_runs_on_a_network() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) == 4
     exec(compile(code.replace(".cuda()", ""), "README.md", "exec"), {})
+
+
+def test_the_figure_of_the_readme_is_drawn_from_the_committed_run(tmp_path: Path) -> None:
+    store = ROOT / "results" / "cpu-2026-11-21"
+    arguments = ["-q", "plot", "figure1", "--store", str(store), "-o", str(tmp_path), "--format", "png,svg"]
+    assert cli.run(arguments) == 0
+    assert (tmp_path / "figure1.csv").read_bytes() == (ROOT / "docs" / "figure1.csv").read_bytes()
