@@ -168,7 +168,7 @@ def traffic_of(path: str, *, limit_s: float = 120.0, l2: cache.L2 | None = None)
     """What the example asks of memory, as JSON-able rows; call it in a process with TRITON_INTERPRET=1.
 
     {"sites": a row a load or store, "tensors": a row a tensor, "out_of_bounds": lines, "dram": the modelled cache's,
-    "statements": as ``rows.sites``}.
+    "statements": as ``rows.sites``, "heat": {kernel, kind, tensor, touches} where a map can be drawn}.
     """
     found = traced.trace(load_example(path), limit_s=limit_s, keep_steps=True)
     dram = cache.modelled_dram(found.steps, l2 or cache.L2())
@@ -176,6 +176,11 @@ def traffic_of(path: str, *, limit_s: float = 120.0, l2: cache.L2 | None = None)
         "sites": [site_row(site) for site in found.sites],
         "statements": rows.sites(found),
         "tensors": [tensor_row(tensor) for tensor in found.tensors],
+        "heat": [
+            {"kernel": t.kernel, "kind": t.kind, "tensor": t.tensor, "touches": touches}
+            for t in found.tensors
+            if (touches := traffic.heat_map(t))
+        ],
         "out_of_bounds": [str(one) for one in found.out_of_bounds],
         "dram": {"read_bytes": dram.read_bytes, "written_bytes": dram.written_bytes, "hit_sectors": dram.hit_sectors},
         "launches": [{"kernel": kernel, "programs": programs} for kernel, programs in found.launches],
@@ -200,7 +205,7 @@ def site_row(site: traffic.Site) -> Row:
 
 
 def tensor_row(tensor: traffic.TensorTraffic) -> Row:
-    """What one launch asks of one tensor, with the heat map of its last two dimensions."""
+    """What one launch asks of one tensor."""
     return {
         "launch": tensor.launch,
         "kernel": tensor.kernel,
@@ -210,5 +215,4 @@ def tensor_row(tensor: traffic.TensorTraffic) -> Row:
         "unique_bytes": tensor.unique_bytes,
         "program_sector_bytes": tensor.program_sector_bytes,
         "amplification": tensor.requested_bytes / tensor.unique_bytes if tensor.unique_bytes else None,
-        "heat": traffic.heat_map(tensor),
     }

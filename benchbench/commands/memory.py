@@ -138,6 +138,9 @@ def traffic(
     jobs: Jobs = 1,
     limit: Annotated[str, typer.Option("--limit", help="FILE: refuse a grid that takes longer to trace.")] = "120s",
     plot: Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="FILE: heat maps of its tensors.")] = None,
+    l2_mib: Annotated[int, typer.Option("--l2-mib", min=1, help="FILE: size of the modelled L2.")] = 50,
+    l2_line: Annotated[int, typer.Option("--l2-line", help="FILE: its line in bytes.")] = 128,
+    sms: Annotated[int, typer.Option("--sms", min=1, help="FILE: multiprocessors that share it.")] = 132,
     store: Store = DEFAULT_STORE,
     imports: Imports = None,
     json: AsJson = False,
@@ -156,8 +159,20 @@ def traffic(
             specs = _specs(op, "sm_90", direction, dtype, layout, shape, variant, kernel_size)
             print_rows(_flat(rows.traffic_rows(specs, jobs=jobs), as_json=json), as_json=json, form=form, output=output)
             return 0
-        found = rows.in_interpreter("example", {"path": file, "limit_s": seconds("--limit", limit)})
+        l2 = {"size_bytes": l2_mib * 1024 * 1024, "line_bytes": l2_line, "sms": sms}
+        found = rows.in_interpreter("example", {"path": file, "limit_s": seconds("--limit", limit), "l2": l2})
+    if plot is not None:
+        _draw_heat(found["heat"], plot)
     return _print_traffic(found, as_json=json, form=form, output=output)
+
+
+def _draw_heat(maps: list[dict[str, Any]], folder: Path) -> None:
+    from benchbench.reports.heat import heat
+    from benchbench.reports.save import save
+
+    for one in maps:
+        for path in save(heat(one["kernel"], one["kind"], one["tensor"], one["touches"]), folder):
+            note(str(path))
 
 
 def _print_traffic(found: dict[str, Any], *, as_json: bool, form: str, output: Path | None) -> int:
