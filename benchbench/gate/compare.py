@@ -99,13 +99,10 @@ def _points(values: ArrayLike) -> int:
 def _controls(
     before: ArrayLike | None, current: ArrayLike | None, rule: Rule
 ) -> tuple[NDArray[np.bool_] | None, Array | float]:
-    """Whether the controls make the run invalid, and by how much they surely moved (half an error less than found)."""
+    """Whether the controls make the run invalid, and by how much they moved on average."""
     if before is None or current is None:
         return None, 0.0
     found = estimate.welch(before, current, offset=rule.sitting_offset)
     known = np.isfinite(found.effect) & np.isfinite(found.error)
-    count = np.maximum(known.sum(axis=-1), 1)
-    shift = np.where(known, found.effect, 0.0).sum(axis=-1) / count
-    error = np.sqrt(np.where(known, found.error**2, 0.0).sum(axis=-1)) / count
-    sure = np.sign(shift) * np.maximum(np.abs(shift) - error / 2, 0.0)
-    return verdict.controls_moved(found, rule), np.asarray(sure, dtype=np.float64)
+    shift = np.where(known, found.effect, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    return verdict.controls_moved(found, rule), np.asarray(shift, dtype=np.float64)
