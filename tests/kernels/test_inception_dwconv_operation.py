@@ -161,6 +161,11 @@ def test_bad_input_is_refused_in_one_line(bad: list[Tensor], error: type[Excepti
     assert "\n" not in str(caught.value)
 
 
+def test_an_output_type_without_a_kernel_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected out_dtype float32, float16 or bfloat16, got torch\.int32"):
+        inception_dwconv(*arguments(grad=False), out_dtype=torch.int32)
+
+
 def test_another_number_of_channels_is_refused_by_the_layer() -> None:
     with pytest.raises(ValueError, match="expected 16 channels, got 17"):
         InceptionDWConv2d(16)(torch.randn(1, 17, 4, 4))

@@ -186,7 +186,7 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
     tiles = {
         "square": {"S": window(g.height, rows(g.width, square, 32)), "SEG": square, "V": v},
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
-        "column": {"S": window(g.height, {8: 4, 4: 7}.get(v, 14)), "SEG": v, "V": v},
+        "column": {"S": min(3, g.height) if v == 8 else window(g.height, 7 if v == 4 else 14), "SEG": v, "V": v},
     }
     copy = copied(g, itemsize)
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
@@ -200,7 +200,8 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
         constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
     del constants["COLUMN_SEG"]
     constants["LENGTH"] = triton.next_power_of_2(max(g.square**2, g.band) + 1)
-    return Plan("backward", "nchw", geometry, constants, parts)
+    # With 128 ptxas fetches so far ahead that it spills two registers of the column branch around its loop.
+    return Plan("backward", "nchw", geometry, constants, parts, maxnreg=120 if v == 8 else 128)
 
 
 def copied(geometry: Geometry, itemsize: int) -> int:

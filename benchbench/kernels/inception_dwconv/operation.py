@@ -48,24 +48,28 @@ def inception_dwconv(
     float32 comes in and 16 bits go out without a cast of its own.
 
     On a GPU every shape runs this folder's Triton kernels. CPU tensors run the reference, unless Triton interprets its
-    kernels. x may be a slice of the channels or have an expanded batch; any other non-dense x is copied first, the one
-    hidden copy there is. Differentiable once; for second derivatives use the reference (InceptionDWConv2d with
-    backend="reference").
+    kernels. x may be a slice of the channels or have an expanded batch; any other non-dense x, and a gradient of y that
+    is not dense, is copied first: the one hidden copy there is. Differentiable once; for second derivatives use the
+    reference (InceptionDWConv2d with backend="reference").
 
     Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
     """
-    _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column))
+    _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column), out_dtype)
     if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
         out_dtype = torch.get_autocast_dtype(x.device.type)
     y: Tensor = _operation(x, w_square, w_row, w_column, b_square, b_row, b_column, out_dtype or x.dtype)
     return y
 
 
-def _check(x: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor | None, ...]) -> None:
+def _check(
+    x: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor | None, ...], out_dtype: torch.dtype | None
+) -> None:
     if x.dim() != 4:
         raise ValueError(f"inception_dwconv: expected x of 4 dimensions [N, C, H, W], got {x.dim()}: {list(x.shape)}")
     if x.dtype not in (*KERNEL_DTYPES, torch.float64):
         raise TypeError(f"inception_dwconv: expected a float32, float16, bfloat16 or float64 x, got {x.dtype}")
+    if out_dtype not in (None, *KERNEL_DTYPES, x.dtype):
+        raise TypeError(f"inception_dwconv: expected out_dtype float32, float16 or bfloat16, got {out_dtype}")
     branch = weights[0].shape[0] if weights[0].dim() == 4 else 0
     side, band = (weights[0].shape[-1], weights[1].shape[-1]) if branch else (0, 0)
     shapes = ((branch, 1, side, side), (branch, 1, 1, band), (branch, 1, band, 1))
@@ -120,18 +124,17 @@ def _plan(
 
 
 def _plan_for(x: Tensor, weights: list[Tensor], out_dtype: torch.dtype, direction: str, layout: str) -> Plan:
-    arch = 10 * torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 90
-    if x.is_cuda:
-        arch += torch.cuda.get_device_capability(x.device)[1]
+    major, minor = torch.cuda.get_device_capability(x.device) if x.is_cuda else (9, 0)
     settings = {
         "branch": weights[0].shape[0],
         "square": weights[0].shape[2],
         "band": weights[1].shape[3],
         "out_dtype": out_dtype,
         "direction": direction,
-        "batch_stride": x.stride(0),
+        # One image has no distance to the next: whatever PyTorch says must not make another kernel.
+        "batch_stride": x.stride(0) if x.shape[0] > 1 else None,
     }
-    return _plan(tuple(x.shape), x.dtype, layout, arch, tuple(settings.items()))
+    return _plan(tuple(x.shape), x.dtype, layout, 10 * major + minor, tuple(settings.items()))
 
 
 def _ready(x: Tensor) -> tuple[Tensor, str]:
@@ -165,7 +168,8 @@ def _operation(
         return _empty_like(x, out_dtype).copy_(y)
     ready, layout = _ready(x)
     launch = _plan_for(ready, weights, out_dtype, "forward", layout)
-    y = FORWARD[layout](ready, weights, [bias for bias in biases if bias is not None], launch, out_dtype)
+    with torch.cuda.device(ready.get_device()):
+        y = FORWARD[layout](ready, weights, [bias for bias in biases if bias is not None], launch, out_dtype)
     return y if layout == layout_of(x) else y.contiguous(memory_format=torch.channels_last)
 
 
@@ -202,7 +206,8 @@ def _gradients(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_col
     memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
     grad_y = grad_y.contiguous(memory_format=memory_format)
     launch = _plan_for(ready, weights, grad_y.dtype, "backward", layout)
-    grad_x, grads_w, grads_b = BACKWARD[layout](ready, grad_y, weights, launch)
+    with torch.cuda.device(ready.get_device()):
+        grad_x, grads_w, grads_b = BACKWARD[layout](ready, grad_y, weights, launch)
     if layout != layout_of(x):
         grad_x = grad_x.contiguous(memory_format=torch.channels_last)
     return _seven(grad_x, grads_w, grads_b)
