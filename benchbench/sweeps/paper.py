@@ -203,7 +203,14 @@ PLANS = (
     Plan("table7", _segmentation("semantic_fpn", 1), title="Semantic FPN, 512 x 512"),
     Plan("table8", _requests(TABLE_8), title="ablations of InceptionNeXt-T"),
 )
+# Beyond the paper: what its reviewers asked. Each network beside the same with the Inception mixer.
+HOSTS = ("poolformer_s12", "poolformer_s24", "convformer_s18", "swin_tiny_patch4_window7_224")
+INSIDE = Plan(
+    "inside",
+    tuple(request_of(Row(0, name, name)) for host in HOSTS for name in (host, f"{host}.inception")),
+    title="the Inception mixer inside PoolFormer, ConvFormer and Swin",
+)
 PAPER = Plan("paper", tuple(request for plan in PLANS for request in plan.requests), title="every table of the paper")
 
-for _plan in (*PLANS, PAPER):
+for _plan in (*PLANS, PAPER, INSIDE):
     register(_plan)
