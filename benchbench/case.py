@@ -11,6 +11,7 @@ from typing import Any
 from benchbench.work import Work
 
 Value = str | int | float | bool
+AUTO = "auto"
 
 
 class Skip(Exception):
@@ -29,6 +30,11 @@ def positive_integer(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError(f"expected a positive whole number, got {text!r}")
     return int(text)
+
+
+def batch_size(text: str) -> int | str:
+    """A positive whole number, or "auto": the largest that fits the device, found when the point is measured."""
+    return text if text == AUTO else positive_integer(text)
 
 
 def odd_size(text: str) -> int:

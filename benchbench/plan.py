@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchbench.case import CASES, Axis, Case, Skip, Value, nearest
+from benchbench.case import AUTO, CASES, Axis, Case, Skip, Value, nearest
 
 
 class PlanError(ValueError):
@@ -298,7 +298,8 @@ def _points_of(case: Case, request: Request, device: str) -> Iterator[Point]:
         if only is not None and not only(case, params):
             continue
         try:
-            function(**params)
+            # What fits is known when the point is measured; whether it makes sense does not depend on it.
+            function(**(params | {"batch": 1} if params.get("batch") == AUTO else params))
             skip = ""
         except Skip as reason:
             skip = str(reason)

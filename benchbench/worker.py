@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchbench.case import CASES, Skip, Value, Workload
+from benchbench.case import AUTO, CASES, Skip, Value, Workload
 from benchbench.plan import Point
 from benchbench.record import Record, to_line
 
@@ -219,9 +219,11 @@ def measure_point(point: Point, job: Job, bench: Bench, *, copies: Copies = (), 
         "params": dict(point.params),
     }
     try:
-        workload = CASES[point.case].workload(point.params)
-        place["work"] = asdict(workload.work)
         with bench.prepare(point.params) as switches:
+            if point.params.get("batch") == AUTO:
+                place["params"]["batch"] = _largest_batch_of(point, bench)
+            workload = CASES[point.case].workload(place["params"])
+            place["work"] = asdict(workload.work)
             place["machine_state"] = {"switches": switches} if switches else {}
             found = _measured(workload, point, job, bench, place["machine_state"], verified)
         record = Record(**place | found)
@@ -275,6 +277,46 @@ def _measured(
         if not after.ok:
             return {**found, "status": "wrong", "reason": after.reason}
     return {**found, "status": "ok", "reason": verdict.reason if verdict is not None else ""}
+
+
+def _largest_batch_of(point: Point, bench: Bench) -> int:
+    """The largest batch that one call has memory for. Raises Skip on a CPU, where the system would rather kill."""
+    if not bench.device.startswith("cuda"):
+        raise Skip("--batch auto finds what fits a GPU: on a CPU name a batch")
+
+    def fits(batch: int) -> bool:
+        try:
+            workload = CASES[point.case].workload({**point.params, "batch": batch})
+            workload.call(workload.make(bench.device))
+        except Exception as error:
+            if _status_of(error) != "oom":
+                raise
+            return False
+        finally:
+            _empty_caches(bench.device)
+        return True
+
+    return largest_batch(fits)
+
+
+def largest_batch(fits: Callable[[int], bool], *, most: int = 1 << 16) -> int:
+    """The largest batch that fits: doubled while it does, then bisected to an eighth of its power of two.
+
+    Raises MemoryError where not even one image fits.
+    """
+    if not fits(1):
+        raise MemoryError("not even a batch of 1 fits")
+    low = 1
+    while low < most and fits(2 * low):
+        low *= 2
+    if low >= most:
+        return most
+    step, largest = low // 2, low
+    while step >= max(1, low // 8):
+        if fits(largest + step):
+            largest += step
+        step //= 2
+    return largest
 
 
 def _unless_impossible(record: Record, copies: Copies) -> Record:

@@ -1,6 +1,6 @@
 """The axes that the shipped cases share, with their defaults; the command line reads its options from here."""
 
-from benchbench.case import Axis, odd_size, positive_integer, ratio, shape
+from benchbench.case import Axis, batch_size, odd_size, positive_integer, ratio, shape
 
 T_STAGES = ("96x56x56", "192x28x28", "384x14x14", "768x7x7")
 STAGES = {
@@ -19,7 +19,7 @@ OPTIMIZERS = ("sgd", "adamw", "sgd-fused", "adamw-fused")
 KERNEL_SIZE = Axis("kernel_size", (3, 5, 7, 11), flag="--kernels", parse=odd_size)
 RATIO = Axis("ratio", ("1/8",), flag="--ratio", parse=ratio)
 SHAPE = Axis("shape", T_STAGES, flag="--shape", parse=shape)
-BATCH = Axis("batch", (128,), flag="--batch", parse=positive_integer)
+BATCH = Axis("batch", (128,), flag="--batch", parse=batch_size)
 IMG_SIZE = Axis("img_size", (224,), flag="--img-size", parse=positive_integer)
 PRECISION = Axis("precision", ("fp32", "amp"), flag="--precision", choices=PRECISIONS)
 LAYOUT = Axis("layout", ("best",), flag="--layout", choices=LAYOUTS)

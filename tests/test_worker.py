@@ -1,0 +1,97 @@
+"""The worker's own rules: what fits, which error is which, and a point that is refused where it must be."""
+
+import pytest
+
+from benchbench import worker
+from benchbench.case import CASES
+from benchbench.plan import Point
+from benchbench.sweeps.presets import QUICK_CPU
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100, 128, 1000, 4097])
+def test_the_largest_batch_fits_and_is_within_an_eighth_of_what_does(limit: int) -> None:
+    found = worker.largest_batch(lambda batch: batch <= limit)
+    assert found <= limit
+    assert found > limit * 7 / 8 - 1
+
+
+def test_where_no_image_fits_it_is_out_of_memory() -> None:
+    with pytest.raises(MemoryError, match="batch of 1"):
+        worker.largest_batch(lambda batch: False)
+
+
+def test_a_batch_without_a_limit_ends_at_the_most() -> None:
+    assert worker.largest_batch(lambda batch: True, most=256) == 256
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "oom"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "crash"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "fail"),
+        (ZeroDivisionError("division by zero"), "fail"),
+    ],
+)
+def test_an_error_has_the_status_of_its_kind(error: Exception, status: str) -> None:
+    assert worker._status_of(error) == status
+
+
+@pytest.fixture(scope="module")
+def bench() -> worker.Bench:
+    worker.register_cases(())
+    return worker.set_up(worker.Job("cpu", QUICK_CPU.policy))[0]
+
+
+def point(case: str, **params: object) -> Point:
+    defaults = {axis.name: axis.values[0] for axis in CASES[case].axes}
+    small = {"shape": "8x6x6", "batch": 2, "layout": "nchw", "cache": "warm", "backend": "aten"}
+    chosen = {**defaults, **{name: value for name, value in small.items() if name in defaults}, **params}
+    return Point(case, case, 1, chosen)  # type: ignore[arg-type]
+
+
+def measured(bench: worker.Bench, chosen: Point, **more: object) -> worker.Record:
+    return worker.measure_point(chosen, worker.Job("cpu", QUICK_CPU.policy), bench, **more)  # type: ignore[arg-type]
+
+
+def test_auto_is_a_skip_on_a_cpu(bench: worker.Bench) -> None:
+    record = measured(bench, point("depthwise_conv", batch="auto"))
+    assert (record.status, "name a batch" in record.reason) == ("skip", True)
+
+
+@pytest.mark.parametrize("backend", ["triton", "naive", "native", "cudnn"])
+def test_a_kernel_of_gpus_is_a_skip_on_a_cpu_and_never_timed_as_itself(bench: worker.Bench, backend: str) -> None:
+    record = measured(bench, point("inception_dwconv", backend=backend, shape="24x6x6"))
+    assert (record.status, record.samples_s) == ("skip", ())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "amp-bf16"])
+@pytest.mark.parametrize("mode", ["forward", "backward", "forward_backward"])
+@pytest.mark.parametrize("case", ["depthwise_conv", "partial_depthwise_conv", "inception_dwconv"])
+def test_stock_is_right_in_every_mode_and_precision(bench: worker.Bench, case: str, mode: str, precision: str) -> None:
+    record = measured(bench, point(case, shape="24x7x5", mode=mode, precision=precision, layout="nhwc"))
+    assert (record.status, record.reason) == ("ok", "")
+    assert record.error
+    assert record.backend_ran
+
+
+def test_a_time_that_memory_cannot_have_taken_is_impossible(bench: worker.Bench) -> None:
+    chosen = point("control_copy", kibibytes=64)
+    moved = 2 * 64 * 1024
+    assert measured(bench, chosen, copies=((moved, 1e-9),)).status == "ok"
+    assert measured(bench, chosen, copies=((moved, 10.0),)).status == "impossible"
+
+
+def test_a_training_point_has_the_times_of_its_parts() -> None:
+    from benchbench.case import Workload
+    from benchbench.timer import Policy, clock_for, measure
+    from benchbench.work import Work
+
+    parts = tuple((name, lambda state: sum(range(2000))) for name in ("forward", "backward", "optimizer"))
+    load = Workload(lambda device: None, lambda state: None, Work(1, 1, 1, 1), phases=parts)
+    phases = [(name, worker._bound(part, None)) for name, part in load.phases]
+    samples = measure(lambda: None, policy=Policy(**QUICK_CPU.policy), clock=clock_for("cpu"), phases=phases)
+    found = worker._from_samples(samples)
+    assert len(found["forward_s"]) == len(found["backward_s"]) == len(found["optimizer_s"]) == len(found["samples_s"])
