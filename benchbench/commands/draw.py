@@ -93,13 +93,25 @@ def _draw(
         return figure1.figure1(results, x=x, overlay=overlay, everything=everything, **common)
     if chart == "energy":
         return energy.energy(results, x=x, **common)
+    if chart == "access":
+        return access.access(results, _moved(results), **common)
     plain: dict[str, Callable[..., Chart]] = {
         "kernels": kernels.kernels,
         "ratio": ratio.ratio,
-        "access": access.access,
         "breakdown": breakdown.breakdown,
     }
     return plain[chart](results, **common)
+
+
+def _moved(results: pandas.DataFrame) -> pandas.DataFrame | None:
+    """The bytes that are known without a trace: what the stock mixer moves by PyTorch's rules."""
+    import pandas
+
+    from benchbench.access.moved import moved_rows
+    from benchbench.commands.results import rows_of
+
+    known = moved_rows(rows_of(results[results["status"] == "ok"]))
+    return pandas.DataFrame(known) if known else None
 
 
 def stored(store: Path, words: list[str] | None) -> tuple[pandas.DataFrame, str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Which backend stands for stock and which for ours, in the order of the bars.
 BACKENDS = (("aten", "stock"), ("triton", "ours"))
 _IDENTITY = ("case", "kernel_size", "ratio", "shape", "mode", "backend")
+# What bytes may also depend on: compared where ``moved`` has it.
+_FINER = ("batch", "precision", "layout")
 _BAR = 0.36
 
 
@@ -50,8 +52,9 @@ def access(
 
     results: the frame of ``stats.results``; a point's floor is its work_bytes. moved: bytes that a call moves where
     they are known, one row with case, kernel_size, ratio, shape, mode, backend, bytes and provenance (M1, M3, M4 or
-    derived); elsewhere the upper bound time x copy rate (M2), drawn pale, if the run has copies. shape, mode: the first
-    of the run unless named. Raises ValueError for a shape, mode, theme or precision that was not measured.
+    derived), and batch, precision and layout where bytes depend on them; elsewhere the upper bound time x copy rate
+    (M2), drawn pale, if the run has copies. shape, mode: the first of the run unless named. Raises ValueError for a
+    shape, mode, theme or precision that was not measured.
     """
     chosen = theme_named(theme)
     frame = rows.operators(rows.tidy(results))
@@ -84,16 +87,17 @@ def _only(frame: pandas.DataFrame, column: str, wanted: str) -> tuple[pandas.Dat
 
 def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: Controls) -> pandas.DataFrame:
     """Adds label, floor_bytes, moved_bytes and provenance."""
+    known_by = (*_IDENTITY, *(column for column in _FINER if moved is not None and column in moved.columns))
     counted: dict[tuple[str, ...], tuple[float, str]] = {}
     for row in [] if moved is None else moved.to_dict("records"):
-        counted[_identity(row)] = (float(row["bytes"]), str(row["provenance"]))
+        counted[_identity(row, known_by)] = (float(row["bytes"]), str(row["provenance"]))
     found: list[tuple[float | None, str]] = []
     records = good.to_dict("records")
     for row in records:
         least = rows.value(row["work_bytes"])
         rate = known.copy_rate(float(least)) if least else None
         bound = (max(float(row["median_s"]) * rate, least), "M2") if rate and least else (None, "")
-        found.append(counted.get(_identity(row), bound))
+        found.append(counted.get(_identity(row, known_by), bound))
     columns: dict[str, Any] = {
         "label": [name({**row, "shape": None}) for row in records],
         "floor_bytes": [rows.value(row["work_bytes"]) for row in records],
@@ -104,8 +108,8 @@ def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: C
     return named.assign(**columns)
 
 
-def _identity(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    values = [rows.value(row.get(column)) for column in _IDENTITY]
+def _identity(row: Mapping[Any, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    values = [rows.value(row.get(column)) for column in columns]
     return tuple(str(int(v)) if isinstance(v, float) else str(v) for v in values)
 
 

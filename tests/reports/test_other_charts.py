@@ -79,6 +79,14 @@ def test_counted_bytes_go_before_the_bound_and_each_says_where_it_is_from(operat
     assert any("M1: traced" in note and "upper bound" in note for note in chart.notes)
 
 
+def test_bytes_of_another_layout_are_not_a_points_own(operator: Row, frame: Frame) -> None:
+    run = frame([operator("depthwise_conv", 7, None, "96x56x56", 4e-4, backend="aten", layout="nchw"), COPY])
+    known = {"case": "depthwise_conv", "kernel_size": 7, "ratio": None, "shape": "96x56x56", "mode": "forward"}
+    known |= {"backend": "aten", "provenance": "derived"}
+    moved = pandas.DataFrame([{**known, "layout": "nhwc", "bytes": 9e8}, {**known, "layout": "nchw", "bytes": 7e8}])
+    assert list(access(run, moved).data["moved_bytes"]) == [7e8]
+
+
 def test_a_bound_is_never_below_the_least_bytes(operator: Row, frame: Frame) -> None:
     run = frame([operator("depthwise_conv", 3, None, "96x56x56", 1e-5, backend="aten"), COPY])
     assert list(access(run).data["moved_bytes"]) == [3e8]
