@@ -140,7 +140,9 @@ def row_choice(height: int, columns: int, kernel_size: tuple[int, int], coding: 
     if coding == "fused":
         return height if height <= 7 else divisor(height, 4), kernel_size[0]
     if coding == "loop":
-        return divisor(height, max(1, min(8, (16 if kernel_size[1] > 20 else 49) // columns))), kernel_size[0]
+        # ptxas loads all rows of a unit before it multiplies the first.
+        most = (16 if kernel_size[1] > 20 else 49) // columns
+        return divisor(height, max(1, min(7 if whole else 4, most))), kernel_size[0]
     beside = 0 if whole else kernel_size[1] // 2
     each = kernel_size[1] + columns + 2 * beside
     tap_rows = max(1, min(kernel_size[0], (WEIGHT_REGISTERS - SPARE_REGISTERS - columns) // each))
