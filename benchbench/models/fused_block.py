@@ -135,12 +135,11 @@ class FusedBlock(nn.Module):
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         parts: Any = block
-        self.token_mixer, self.norm, self.mlp, self.drop_path = (
-            parts.token_mixer,
-            parts.norm,
-            parts.mlp,
-            parts.drop_path,
-        )
+        self.token_mixer: nn.Module = parts.token_mixer
+        self.norm: nn.BatchNorm2d = parts.norm
+        self.mlp: Any = parts.mlp
+        self.drop_path: nn.Module = parts.drop_path
+        self.gamma: nn.Parameter | None
         self.register_parameter("gamma", parts.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
