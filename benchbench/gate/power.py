@@ -39,28 +39,36 @@ def stored_design(before: int, current: int, confirm: int, *, points: int, offse
     def error(now: int) -> float:
         return float(np.sqrt((1 / before + 1 / now) / 2))
 
+    def freedom(now: int) -> float:
+        return (1 / before + 1 / now) ** 2 / (1 / (before**2 * (before - 1)) + 1 / (now**2 * (now - 1)))
+
     rounds = current + confirm
     screen_error = error(current) if confirm else 0.0
-    return Design(screen_error, before + current - 2.0, error(rounds), before + rounds - 2.0, points, offset)
+    return Design(screen_error, freedom(current), error(rounds), freedom(rounds), points, offset)
 
 
-def _seen(distance: Array, error: Array, freedom: float, alpha: float) -> Array:
-    """Probability that Student's t passes its one-sided level, with the usual normal form of the noncentral t."""
-    bound = float(special.stdtrit(freedom, 1 - alpha))
+def _seen(distance: Array, scatter: Array, offset: float, freedom: float, alpha: float) -> Array:
+    """Probability that Student's t passes its one-sided level, with the usual normal form of the noncentral t.
+
+    scatter: the part of the error that is estimated, with ``freedom``; offset: the part that is taken as known.
+    """
+    error = np.hypot(scatter, offset)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = special.ndtr((distance / error - bound) / np.sqrt(1 + bound**2 / (2 * freedom)))
-    return np.asarray(np.where(error > 0, found, 1.0), dtype=np.float64)
+        effective = np.minimum(freedom * (error / scatter) ** 4, 1e6)
+        bound = special.stdtrit(effective, 1 - alpha)
+        found = special.ndtr((distance / error - bound) / np.sqrt(1 + bound**2 / (2 * effective)))
+    certain = np.where(distance > 0, 1.0, 0.0)
+    return np.asarray(np.where(error > 0, found, certain), dtype=np.float64)
 
 
 def chance(change: Array, spread: Array, design: Design, rule: Rule) -> Array:
     """Probability of "slower" for a true change (a log ratio), at a spread of the log ratio of one pair of rounds."""
     distance = change - rule.log_margin
-    screen = np.hypot(design.screen_error * spread, design.offset if design.screen_error else 0.0)
-    total = np.hypot(design.error * spread, design.offset)
-    family = rule.family_alpha / design.points
-    return _seen(distance, screen, design.screen_freedom, rule.screen_alpha) * _seen(
-        distance, total, design.freedom, family
-    )
+    total = _seen(distance, design.error * spread, design.offset, design.freedom, rule.family_alpha / design.points)
+    if not design.screen_error:
+        return total
+    screen = _seen(distance, design.screen_error * spread, design.offset, design.screen_freedom, rule.screen_alpha)
+    return np.asarray(screen * total, dtype=np.float64)
 
 
 def smallest_change(spread: Array, design: Design, rule: Rule) -> Array:

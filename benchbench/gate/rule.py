@@ -14,8 +14,8 @@ class Rule:
     """The thresholds of a decision. Shares are of the time: .01 is one percent.
 
     margin:         a change up to this is of no interest: slower and faster are proven beyond it.
-    same_within:    what "same" proves: the interval of the ratio lies inside 1 +- this. Twice the margin, because to
-                    prove a percent at a spread of one percent takes some 70 rounds, two percent 16.
+    same_within:    what "same" proves: the interval of the ratio lies inside 1 +- this. Twice the margin, because at a
+                    spread of 1 % 8 rounds prove 2 % for 95 % of unchanged points, and 28 would prove 1 %.
     screen_alpha:   one-sided level at which a point of the first stage is measured again. It only selects.
     confirm_alpha:  level of the second stage on fresh rounds, Holm over the points measured again.
     family_alpha:   level on all rounds together, Holm over all points of the run.
