@@ -1,6 +1,6 @@
 """How long do help, planning, an append and a summary take? Prints the four figures beside their limits.
 
-An append waits for the disk; what a bare write and fsync of as many bytes takes here is printed beside it and is not ours.
+An append waits for the disk: what a bare write and fsync of as many bytes takes is printed beside it, and is not ours.
 """
 
 import json
