@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchbench.commands import draw, exchange, gate, look, memory, paper, sweep
+from benchbench.commands import draw, exchange, gate, look, memory, pairing, paper, sweep
 from benchbench.commands.terminal import Manners, say
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ sweep.add_to(app)
 look.add_to(app)
 draw.add_to(app)
 paper.add_to(app)
+pairing.add_to(app)
 gate.add_to(app)
 memory.add_to(app)
 exchange.add_to(app)

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchbench import plan, stats, store
 from benchbench.plan import Request
 from benchbench.record import Record, to_line
-from benchbench.worker import register_cases
+from benchbench.registry import register_cases
 
 POINTS, RECORDS, APPENDS = 100_000, 50_000, 200
 

@@ -245,9 +245,9 @@ def test_a_hundred_kills_lose_at_most_the_point_in_flight(tmp_path: Path) -> Non
 def test_two_lanes_measure_each_point_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchbench import run as parent
     from benchbench.plan import Request, points
+    from benchbench.registry import register_cases
     from benchbench.store import create
     from benchbench.sweeps.presets import QUICK_CPU
-    from benchbench.worker import register_cases
 
     class Silent:
         def planned(self, *, total: int, done: int) -> None: ...

@@ -5,6 +5,7 @@ import pytest
 from benchbench import worker
 from benchbench.case import CASES
 from benchbench.plan import Point
+from benchbench.registry import register_cases
 from benchbench.sweeps.presets import QUICK_CPU
 
 
@@ -41,7 +42,7 @@ def test_an_error_has_the_status_of_its_kind(error: Exception, status: str) -> N
 
 @pytest.fixture(scope="module")
 def bench() -> worker.Bench:
-    worker.register_cases(())
+    register_cases(())
     return worker.set_up(worker.Job("cpu", QUICK_CPU.policy))[0]
 
 

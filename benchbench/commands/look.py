@@ -67,7 +67,7 @@ def list_(
     from benchbench.case import nearest
     from benchbench.commands import listing
     from benchbench.plan import PlanError
-    from benchbench.worker import register_cases
+    from benchbench.registry import register_cases
 
     if what not in LISTS:
         raise PlanError(f"nothing is called {what!r}: {nearest(what, LISTS)}")

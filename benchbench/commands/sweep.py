@@ -84,8 +84,8 @@ def sweep(
 ) -> int:
     """Measure a grid of operators and networks."""
     from benchbench.device import devices
+    from benchbench.registry import register_cases
     from benchbench.run import rounds_of
-    from benchbench.worker import register_cases
 
     register_cases(imports or ())
     chosen = devices(device)
