@@ -106,10 +106,12 @@ def sweep(
     asked_for = preset_named(preset, chosen[0], quick=quick)
     the_plan = plan_of(plan, words(op), networks(words(model)), axes_named(named, variant, settings or ()), asked_for)
     points = points_of(the_plan, chosen[0], shard)
-    if dry_run:
-        return _print_points(points, as_json=json, form=form, output=output)
     how = settings_of(asked_for, chosen, budget, timeout, seed, tuple(imports or ()), retry_failed)
     turns = rounds_of(points, rounds or the_plan.rounds or asked_for.rounds)
+    if dry_run:
+        _print_points(points, as_json=json, form=form, output=output)
+        note(f"{_effort(turns, how)}; nothing was measured")
+        return 0
     question = {"points": _digest(points), "plan": the_plan.name, "preset": asked_for.name, "shard": shard} | {
         "rounds": len(turns),
         "policy": dict(how.policy),
@@ -289,7 +291,7 @@ def _digest(points: Sequence[Point]) -> dict[str, Any]:
     return {"count": len(points), "sha256": hashlib.sha256(keys.encode()).hexdigest()[:16]}
 
 
-def _print_points(points: Sequence[Point], *, as_json: bool, form: str, output: Path | None) -> int:
+def _print_points(points: Sequence[Point], *, as_json: bool, form: str, output: Path | None) -> None:
     rows: list[dict[str, Any]] = [
         {"key": point.key, "case": point.case, **point.params, "skip": point.skip}
         if as_json
@@ -300,9 +302,6 @@ def _print_points(points: Sequence[Point], *, as_json: bool, form: str, output: 
         names = dict.fromkeys(name for row in rows for name in row)
         rows = [{name: row.get(name) for name in names} for row in rows]
     print_rows(rows, as_json=as_json, form=form, output=output)
-    skipped = sum(bool(point.skip) for point in points)
-    note(f"{len(points)} points, {skipped} of them skipped; nothing was measured")
-    return 0
 
 
 def _measure(
@@ -338,9 +337,28 @@ def _announce(turns: Sequence[Turn], how: Settings, preset: Preset) -> None:
 
     if preset.note:
         note(preset.note)
-    active = [point for point in turns[0].points if not point.skip]
-    limit = f", at most {duration_text(how.budget_s)}" if how.budget_s else ""
-    note(f"{len(active)} points x {len(turns)} rounds on {', '.join(how.devices)}{limit}")
+    limit = f"; the budget ends it after {duration_text(how.budget_s)}" if how.budget_s else ""
+    note(f"{_effort(turns, how)}{limit}")
+
+
+def _effort(turns: Sequence[Turn], how: Settings) -> str:
+    """How many points, how long at most by the caps of the policy, and how much memory the largest operator moves."""
+    from benchbench.case import AUTO, CASES
+    from benchbench.timer import Policy
+    from benchbench.units import bytes_text, duration_text
+
+    points = turns[0].points
+    active = [point for point in points if not point.skip]
+    policy = Policy(**how.policy)
+    longest = len(active) * len(turns) * (policy.time_cap_s + policy.warmup_cap_s) / len(how.devices)
+    known = [point for point in active if CASES[point.case].kind == "operator" and point.params.get("batch") != AUTO]
+    moved = max((CASES[point.case].workload(point.params).work.bytes_moved for point in known), default=0)
+    skipped = f" ({len(points) - len(active)} skipped)" if len(active) < len(points) else ""
+    memory = f"; the largest operator moves {bytes_text(moved)}" if moved else ""
+    return (
+        f"{len(active)} points{skipped} x {len(turns)} rounds on {', '.join(how.devices)}, timed for at most "
+        f"{duration_text(longest)} beside building and verifying{memory}"
+    )
 
 
 def _report(
