@@ -270,8 +270,9 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
         count = stopping.next_look(len(times))
         if len(times) >= policy.min_samples:
             count = _fitting(count, policy.time_cap_s - (clock.now() - began), times[-1])
-        rows += meter.take(count)
-        times = [sum(row) for row in rows]
+        taken = meter.take(count)
+        rows += taken
+        times += [sum(row) for row in taken]
         if clock.name != "host":
             found, spent = meter.host(_host_calls(times[-1]))
             host += found
