@@ -16,9 +16,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, TextIO
 
+from benchbench import memory
 from benchbench.case import AUTO, CASES, Skip, Value, Workload
 from benchbench.plan import Point
 from benchbench.record import Record, to_line
@@ -194,7 +194,7 @@ def measure_point(point: Point, job: Job, bench: Bench, *, copies: Copies = (), 
     except Exception as error:
         return Record(**place, status=_status_of(error), reason=_one_line(error))
     finally:
-        _empty_caches(bench.device)
+        memory.empty_caches(bench.device)
 
 
 def _measured(
@@ -207,7 +207,7 @@ def _measured(
         began = time.perf_counter()
         workload.call(state)
         found["compile_s"] = time.perf_counter() - began
-    with _peak_memory(bench.device) as peak:
+    with memory.peak_memory(bench.device) as peak:
         labels = _labels(workload, state, bench)
     found |= labels | {"peak_memory_bytes": peak.get("bytes")}
     if labels.get("kernels"):
@@ -254,30 +254,10 @@ def _largest_batch_of(point: Point, bench: Bench) -> int:
                 raise
             return False
         finally:
-            _empty_caches(bench.device)
+            memory.empty_caches(bench.device)
         return True
 
-    return largest_batch(fits)
-
-
-def largest_batch(fits: Callable[[int], bool], *, most: int = 1 << 16) -> int:
-    """The largest batch that fits: doubled while it does, then bisected to an eighth of its power of two.
-
-    Raises MemoryError where not even one image fits.
-    """
-    if not fits(1):
-        raise MemoryError("not even a batch of 1 fits")
-    low = 1
-    while low < most and fits(2 * low):
-        low *= 2
-    if low >= most:
-        return most
-    step, largest = low // 2, low
-    while step >= max(1, low // 8):
-        if fits(largest + step):
-            largest += step
-        step //= 2
-    return largest
+    return memory.largest_batch(fits)
 
 
 def _unless_impossible(record: Record, copies: Copies) -> Record:
@@ -344,44 +324,6 @@ def _seed(device: str, seed: int) -> None:
         import torch
 
         torch.manual_seed(seed)
-
-
-@contextmanager
-def _peak_memory(device: str) -> Iterator[dict[str, int]]:
-    """The most memory in use inside the block: the allocator's on a GPU, resident memory added on a CPU."""
-    found: dict[str, int] = {}
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        yield found
-        torch.cuda.synchronize(device)
-        found["bytes"] = torch.cuda.max_memory_allocated(device)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _resident("VmRSS")
-    except OSError:
-        yield found
-        return
-    yield found
-    found["bytes"] = max(0, _resident("VmHWM") - before)
-
-
-def _resident(name: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
-def _empty_caches(device: str) -> None:
-    """Give the device's memory back; on a CPU it went back when the last reference did."""
-    if device.startswith("cuda"):
-        import torch
-
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 def _status_of(error: Exception) -> str:

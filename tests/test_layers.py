@@ -13,6 +13,8 @@ OURS = "benchbench"
 # What a room may import of ours, anywhere in its files; * is everything. A new module gets its line here.
 TABLE = {
     "work": (),
+    "network_work": ("work",),
+    "memory": (),
     "units": (),
     "series": (),
     "case": ("work",),
@@ -40,6 +42,7 @@ TABLE = {
     "sweeps": ("case", "work", "plan", "published", "sweeps", "kernels", "models", "machine", "switches", "verify"),
     "worker": (
         "registry",
+        "memory",
         "case",
         "plan",
         "record",

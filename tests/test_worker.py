@@ -1,4 +1,4 @@
-"""The worker's own rules: what fits, which error is which, and a point that is refused where it must be."""
+"""The worker's own rules: which error is which, and a point that is refused where it must be."""
 
 import pytest
 
@@ -7,22 +7,6 @@ from benchbench.case import CASES
 from benchbench.plan import Point
 from benchbench.registry import register_cases
 from benchbench.sweeps.presets import QUICK_CPU
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100, 128, 1000, 4097])
-def test_the_largest_batch_fits_and_is_within_an_eighth_of_what_does(limit: int) -> None:
-    found = worker.largest_batch(lambda batch: batch <= limit)
-    assert found <= limit
-    assert found > limit * 7 / 8 - 1
-
-
-def test_where_no_image_fits_it_is_out_of_memory() -> None:
-    with pytest.raises(MemoryError, match="batch of 1"):
-        worker.largest_batch(lambda batch: False)
-
-
-def test_a_batch_without_a_limit_ends_at_the_most() -> None:
-    assert worker.largest_batch(lambda batch: True, most=256) == 256
 
 
 @pytest.mark.parametrize(

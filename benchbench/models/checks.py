@@ -7,7 +7,7 @@ the definition in float64, from which the verifier computes how far rounding may
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,14 @@ def _defined_gradients(step: Step, images: Tensor, labels: Tensor) -> list[Tenso
 
 def _distance(grads: list[Tensor], exact: list[Tensor]) -> Tensor:
     """The norm of the difference over the norm of the exact vector, in float64."""
-    difference = torch.stack([(g.double() - e).square().sum() for g, e in zip(grads, exact, strict=True)]).sum()
-    return (difference / torch.stack([e.square().sum() for e in exact]).sum()).sqrt()
+    difference = _norm(grad - true for grad, true in zip(grads, exact, strict=True))
+    return difference / _norm(exact)
+
+
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    """Of all of them as one vector; a temporary a tensor at most, because networks have tens of millions of weights."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    return norm
 
 
 def _distinct_mixers(step: Step) -> list[tuple[str, nn.Module, Tensor]]:

@@ -60,7 +60,6 @@ def _quick_points(case: Case, params: Mapping[str, Value]) -> bool:
     if "ratio" in params and str(model).startswith("convnext"):
         return False
     return (model, kernel_size) in (
-        ("convnext_tiny", 3),
         ("convnext_tiny", 7),
         ("inception_next_tiny", 11),
         ("resnet50", None),
