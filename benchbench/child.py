@@ -111,6 +111,7 @@ class Worker:
         self._answers, self._buffer = answers, b""
         job = {
             "device": self._device,
+            "devices": list(self._settings.devices),
             "policy": dict(self._settings.policy),
             "imports": list(self._settings.imports),
             "seed": self._settings.seed,

@@ -32,11 +32,13 @@ NO_DEVICE = "none"  # for cases that need no torch, such as the fake ones of the
 class Job:
     """What a worker is told once: where and how it measures.
 
-    overlay: a folder whose packages (kernels, models) take the place of ours, or nothing.
+    overlay: a folder whose packages (kernels, models) take the place of ours, or nothing. devices: all that the sweep
+    uses, this one among them; each is locked.
     """
 
     device: str
     policy: Mapping[str, Any]
+    devices: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     seed: int = 0
     overlay: str = ""
@@ -69,7 +71,7 @@ def main(answers: int) -> None:
     if not first:
         return
     told = json.loads(first)
-    job = Job(**{**told, "imports": tuple(told["imports"])})
+    job = Job(**{**told, "imports": tuple(told["imports"]), "devices": tuple(told["devices"])})
     if job.overlay:
         import benchbench
 
@@ -138,9 +140,15 @@ def set_up(job: Job) -> tuple[Bench, dict[str, Any]]:
     monitor = machine.Monitor(job.device)
     bench = Bench(job.device, prepare, verify.check, verify.recheck, measure, monitor, _energy_meter(job.device))
     description = machine.describe(job.device)
-    gpu = description.get("gpu_uuid_hash")
-    gpus = [f"benchbench-{gpu}"] if gpu else []
-    return bench, {"description": description, "testbed": machine.testbed(description), "gpus": gpus}
+    return bench, {"description": description, "testbed": machine.testbed(description), "gpus": _locks(job)}
+
+
+def _locks(job: Job) -> list[str]:
+    """The names under which the GPUs of the whole sweep are locked on this machine."""
+    from benchbench import machine
+
+    uuids = map(machine.gpu_uuid, job.devices or (job.device,))
+    return [f"benchbench-{machine.hashed(uuid)}" for uuid in uuids if uuid]
 
 
 def _energy_meter(device: str) -> Callable[[Callable[[], Any]], float | None]:
@@ -237,7 +245,15 @@ def _measured(
         found.setdefault("error", dict(after.error))
         if not after.ok:
             return {**found, "status": "wrong", "reason": after.reason}
-    return {**found, "status": "ok", "reason": verdict.reason if verdict is not None else ""}
+    doubts = [verdict.reason if verdict is not None else "", _gaps(samples)]
+    return {**found, "status": "ok", "reason": "; ".join(filter(None, doubts))}
+
+
+def _gaps(samples: Any) -> str:
+    """The doubt about times that may hold a wait for the host, or nothing."""
+    if not samples.gaps:
+        return ""
+    return f"{samples.gaps} of {len(samples.samples_s)} times may hold a wait for the host"
 
 
 def _largest_batch_of(point: Point, bench: Bench) -> int:

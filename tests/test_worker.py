@@ -1,5 +1,7 @@
 """The worker's own rules: which error is which, and a point that is refused where it must be."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchbench import worker
@@ -83,3 +85,23 @@ def test_a_training_point_has_the_times_of_its_parts() -> None:
     samples = measure(lambda: None, policy=Policy(**QUICK_CPU.policy), clock=clock_for("cpu"), phases=phases)
     found = worker._from_samples(samples)
     assert len(found["forward_s"]) == len(found["backward_s"]) == len(found["optimizer_s"]) == len(found["samples_s"])
+
+
+def test_every_gpu_of_the_sweep_is_locked_and_a_cpu_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchbench import machine
+
+    monkeypatch.setattr(machine, "gpu_uuid", lambda device: None if device == "cpu" else f"uuid of {device}")
+    both = worker._locks(worker.Job("cuda:0", {}, devices=("cuda:0", "cuda:1")))
+    assert both == [f"benchbench-{machine.hashed(f'uuid of cuda:{i}')}" for i in (0, 1)]
+    assert worker._locks(worker.Job("cpu", {})) == []
+
+
+def test_times_that_may_hold_a_wait_for_the_host_are_a_doubt(bench: worker.Bench) -> None:
+    measure = bench.measure
+
+    def late(*args: object) -> object:
+        return replace(measure(*args), gaps=2)
+
+    record = measured(replace(bench, measure=late), point("control_copy", kibibytes=64))
+    assert record.status == "ok"
+    assert record.reason == f"2 of {len(record.samples_s)} times may hold a wait for the host"
