@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import accumulate
 
 
 @contextmanager
 def peak_memory(device: str) -> Iterator[dict[str, int]]:
-    """The most memory in use inside the block: the allocator's on a GPU, resident memory added on a CPU."""
+    """The most memory that tensors take inside the block, as "bytes" once it is left.
+
+    On a GPU what its allocator had handed out at most, weights and inputs included; on a CPU what PyTorch allocated
+    inside the block and had not freed, at most: resident memory would say what malloc kept from earlier points.
+    """
+    import torch
+
     found: dict[str, int] = {}
     if device.startswith("cuda"):
-        import torch
-
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         yield found
         torch.cuda.synchronize(device)
         found["bytes"] = torch.cuda.max_memory_allocated(device)
         return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _resident("VmRSS")
-    except OSError:
+    with torch.autograd.profiler.profile(profile_memory=True, use_kineto=True) as profile:
         yield found
-        return
-    yield found
-    found["bytes"] = max(0, _resident("VmHWM") - before)
+    if profile.kineto_results is not None:
+        seen = [event for event in profile.kineto_results.events() if event.name() == "[memory]"]
+        found["bytes"] = highest((event.start_ns(), event.nbytes()) for event in seen)
 
 
-def _resident(name: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+def highest(changes: Iterable[tuple[int, int]]) -> int:
+    """The largest sum of changes (time, bytes) in the order of their times, at least 0."""
+    return max(accumulate((size for _, size in sorted(changes, key=lambda change: change[0])), initial=0))
 
 
 def empty_caches(device: str) -> None:

@@ -224,15 +224,24 @@ def _detached(outputs: Any) -> dict[str, Any]:
 
 
 def _expect(name: str, plain: Any, exact: Any, *, tf32: bool = False, multiply_adds: int = 0) -> Expected:
+    allowed = allowance(plain, exact, tf32=tf32, multiply_adds=multiply_adds)
+    if not math.isfinite(allowed):
+        raise Wrong(f"{name}: the definition is not finite in {_short(plain.dtype)}, so nothing could be refused")
+    return Expected(name, exact, allowed, plain.dtype, _largest_error(exact, None)[0])
+
+
+def allowance(plain: Any, exact: Any, *, tf32: bool = False, multiply_adds: int = 0) -> float:
+    """How far from ``exact`` an output may be: the formula of ``check``. Not finite where ``plain`` is not.
+
+    plain, exact: the definition in the output's type and in float64. multiply_adds: of the whole call, 0 where every
+    value is of few terms.
+    """
     import torch
 
-    error, _ = _largest_error(plain, exact)
-    if not math.isfinite(error):
-        raise Wrong(f"{name}: the definition is not finite in {_short(plain.dtype)}, so nothing could be refused")
-    size, _ = _largest_error(exact, None)
+    error, size = _largest_error(plain, exact)[0], _largest_error(exact, None)[0]
     eps = _eps(plain, tf32)
     accumulated = math.sqrt(multiply_adds / max(1, plain.numel())) * min(eps, torch.finfo(torch.float32).eps)
-    return Expected(name, exact, 2 * (error + (eps + accumulated) * size), plain.dtype, size)
+    return 2 * (error + (eps + accumulated) * size)
 
 
 def _eps(tensor: Any, tf32: bool) -> float:

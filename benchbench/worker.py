@@ -215,7 +215,7 @@ def _measured(
         began = time.perf_counter()
         workload.call(state)
         found["compile_s"] = time.perf_counter() - began
-    with memory.peak_memory(bench.device) as peak:
+    with _nothing() if bench.device == NO_DEVICE else memory.peak_memory(bench.device) as peak:
         labels = _labels(workload, state, bench)
     found |= labels | {"peak_memory_bytes": peak.get("bytes")}
     if labels.get("kernels"):

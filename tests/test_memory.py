@@ -1,6 +1,7 @@
 """How much memory a block used, and which batch fits."""
 
 import pytest
+import torch
 
 from benchbench import memory
 
@@ -21,10 +22,26 @@ def test_a_batch_without_a_limit_ends_at_the_most() -> None:
     assert memory.largest_batch(lambda batch: True, most=256) == 256
 
 
-def test_the_peak_of_a_block_is_what_it_touched_at_most() -> None:
+def test_the_peak_of_a_block_is_what_lived_at_once() -> None:
     with memory.peak_memory("cpu") as peak:
-        touched = bytearray(64 << 20)
-        del touched
-    if "bytes" not in peak:
-        pytest.skip("this system does not reset its peak of resident memory")
-    assert 60 << 20 < peak["bytes"] < 80 << 20
+        first = torch.zeros(1 << 20)
+        second = torch.zeros(1 << 20)
+        del first
+        third = torch.zeros(1 << 18)
+    assert peak == {"bytes": 8 << 20}
+    del second, third
+
+
+def test_the_peak_is_the_same_the_second_time_and_of_the_block_alone() -> None:
+    kept = torch.zeros(1 << 20)
+    peaks = []
+    for _ in range(2):
+        with memory.peak_memory("cpu") as peak:
+            kept = kept.neg()
+        peaks.append(peak["bytes"])
+    assert peaks == [4 << 20, 4 << 20]
+
+
+def test_nothing_allocated_is_nothing() -> None:
+    assert memory.highest([]) == 0
+    assert memory.highest([(2, -8), (1, 3), (3, 4)]) == 3
