@@ -32,6 +32,7 @@ class Point:
 class Request:
     """One question: which operators and models (names or patterns; none named: all), and values for axes.
 
+    ``op`` may also name a case of networks in full ("convnext"): then only those of the networks take part.
     ``axes`` replaces a case's own values where the case has the axis. ``only``, if given, keeps the points it accepts.
     """
 
@@ -74,9 +75,10 @@ def points(request: Request, *, cases: Iterable[Case] | None = None, device: str
     """
     known = tuple(CASES.values() if cases is None else cases)
     _refuse_unknown(request, known)
+    families = [case.name for case in known if case.kind == "network" and case.name in request.op]
     found: dict[str, Point] = {}
     for case in sorted(known, key=lambda c: c.kind != "control"):
-        for point in _points_of(case, request, device):
+        for point in _points_of(case, request, device, families):
             found.setdefault(point.key, point)
     return list(found.values())
 
@@ -207,8 +209,9 @@ def _example(axis: Axis) -> str:
 
 def _refuse_unknown(request: Request, cases: Sequence[Case]) -> None:
     operators = [case.name for case in cases if case.kind != "network"]
+    networks = [case.name for case in cases if case.kind == "network"]
     for pattern in request.op:
-        if not any(fnmatchcase(name, pattern) for name in operators):
+        if pattern not in networks and not any(fnmatchcase(name, pattern) for name in operators):
             raise PlanError(f"no operator is called {pattern!r}: {nearest(pattern, operators)}")
     models = models_of(cases)
     for pattern in request.model:
@@ -241,7 +244,8 @@ def names_of(case: Case) -> tuple[str, ...]:
     return tuple(axis.name for axis in case.axes)
 
 
-def _takes_part(case: Case, request: Request, device: str) -> bool:
+def _takes_part(case: Case, request: Request, device: str, families: Sequence[str]) -> bool:
+    """families: the cases of networks that ``op`` names in full; other networks then stay out."""
     if case.kind == "control":
         return device != "none"
     if case.kind == "roof":
@@ -249,7 +253,7 @@ def _takes_part(case: Case, request: Request, device: str) -> bool:
     if not request.op and not request.model:
         return True
     if case.kind == "network":
-        return bool(request.model)
+        return case.name in families if families else bool(request.model)
     return any(fnmatchcase(case.name, pattern) for pattern in request.op)
 
 
@@ -285,8 +289,8 @@ def _expanded(name: str, values: tuple[Value, ...], device: str) -> tuple[Value,
     return tuple(dict.fromkeys(one for value in values for one in words.get((name, value), (value,))))
 
 
-def _points_of(case: Case, request: Request, device: str) -> Iterator[Point]:
-    if not _takes_part(case, request, device):
+def _points_of(case: Case, request: Request, device: str, families: Sequence[str]) -> Iterator[Point]:
+    if not _takes_part(case, request, device, families):
         return
     axes = sorted(case.axes, key=lambda axis: axis.name)
     names = [axis.name for axis in axes]

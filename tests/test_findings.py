@@ -2,13 +2,18 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from benchbench.plan import all_points, from_toml
 from benchbench.record import Record, to_line
+from benchbench.registry import register_cases
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,3 +78,19 @@ def test_what_failed_is_on_the_page(script: ModuleType, results: Path) -> None:
 def test_a_folder_without_runs_is_an_empty_heading(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "new-gpu").mkdir()
     assert script.findings(tmp_path).endswith("## new-gpu\n")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "campaign").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_plan_of_the_campaign_asks_for_points_that_make_sense(path: Path) -> None:
+    register_cases(())
+    found = all_points(from_toml(path), device="cuda:0")
+    assert sum(not point.skip for point in found) > len(found) / 2 > 10
+
+
+def test_a_step_that_does_not_exist_stops_the_campaign_with_one_line(tmp_path: Path) -> None:
+    command = ["benchmarks/campaign.sh", str(tmp_path), "tabel1"]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "table1" in ended.stderr
+    assert "Traceback" not in ended.stderr

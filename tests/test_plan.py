@@ -86,6 +86,16 @@ def test_a_combination_without_sense_is_a_point_that_says_why() -> None:
     assert [point.skip for point in found] == ["", "", "eleven is too wide for nhwc"]
 
 
+def test_op_may_name_a_case_of_networks_which_then_stands_for_all_of_them() -> None:
+    other = Case("other", (MODEL,), _function, kind="network")
+    cases = (*CASES, other)
+    named = keys(Request(op=("anchor",), model=("resnet50",)), cases=cases)
+    assert [key.split("@")[0] for key in named] == ["control_copy", "anchor"]
+    with_operator = keys(Request(op=("partial", "anchor")), cases=cases)
+    assert {key.split("@")[0] for key in with_operator} == {"control_copy", "partial", "anchor"}
+    assert not any(key.startswith("anchor") for key in keys(Request(op=("*",)), cases=cases))
+
+
 def test_a_model_that_no_case_lists_is_measured_where_an_axis_is_open() -> None:
     assert any("model=vgg11" in key for key in keys(Request(model=("vgg11",))))
 

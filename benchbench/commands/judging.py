@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from benchbench.store import Run
     from benchbench.sweeps.presets import Preset
 
-Op = Annotated[str | None, typer.Option("--op", metavar="LIST", help="Operators: names or patterns.")]
+Op = Annotated[
+    str | None,
+    typer.Option("--op", metavar="LIST", help="Operators: names or patterns; a case of networks by its name."),
+]
 Model = Annotated[str | None, typer.Option("--model", metavar="LIST", help="Networks: names or patterns.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="LIST", help="Odd kernel (or band) sizes.")]
 Ratio = Annotated[str | None, typer.Option("--ratio", metavar="LIST", help="Shares of the channels.")]

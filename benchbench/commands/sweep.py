@@ -47,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 def sweep(
     plan: Annotated[str, typer.Argument(metavar="[PLAN]", help="A named plan or a TOML file.")] = "",
-    op: Annotated[str | None, _axis("--op", "Operators: names or patterns.")] = None,
+    op: Annotated[str | None, _axis("--op", "Operators: names or patterns; a case of networks by its name.")] = None,
     model: Annotated[str | None, _axis("--model", "Networks: names or patterns, such as 'inception_next*'.")] = None,
     kernels: Annotated[str | None, _axis("--kernels", "Odd kernel (or band) sizes: 3,5,7,11 or 3:11:2.")] = None,
     ratio: Annotated[str | None, _axis("--ratio", "Shares of the channels: 1/8,1/4.")] = None,
