@@ -20,6 +20,7 @@ MAX_REGISTERS = 128
 WINDOW_TAPS = 25
 SPARE_REGISTERS = 24
 WINDOW_REGISTERS = 140
+WINDOW_REGISTERS_FP32 = 130
 LOOP_REGISTERS = 112
 FUSED_REGISTERS = 130
 FUSED_REGISTERS_NHWC_FP32 = 118
@@ -100,7 +101,9 @@ def fitting(
     """The sizes with which a coding fits the registers, the best first."""
     height, width = shape[2:]
     found: list[tuple[tuple[float, int], Plan]] = []
-    for wide in (2, 1) if layout == "nhwc" else (1,):
+    # Channels a thread, channels last: the loop loads all rows of a unit at once, which in 32 bits leaves room for one.
+    one = layout == "nchw" or (coding == "loop" and dtype.itemsize == 4)
+    for wide in (1,) if one else (2, 1):
         for columns, vector in column_choices(width, layout, dtype):
             halo = min(vector, power_of_two(kernel_size[1] // 2))
             beside = 0 if columns >= width else -(-(kernel_size[1] // 2) // halo) * halo
@@ -166,6 +169,8 @@ def registers(kernel_size: tuple[int, int], coding: str, rows: int, columns: int
 def most_registers(coding: str, dtype: torch.dtype, layout: Layout) -> int:
     if coding == "fused":
         return FUSED_REGISTERS_NHWC_FP32 if layout == "nhwc" and dtype.itemsize == 4 else FUSED_REGISTERS
+    if coding == "window" and dtype.itemsize == 4:
+        return WINDOW_REGISTERS_FP32
     return {"window": WINDOW_REGISTERS, "loop": LOOP_REGISTERS, "taps": WEIGHT_REGISTERS}[coding]
 
 
