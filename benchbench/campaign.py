@@ -20,7 +20,7 @@ from benchbench.gate.verdict import Verdicts
 from benchbench.plan import PlanError, Point
 from benchbench.record import Record
 from benchbench.run import Outcome, Turn
-from benchbench.stats import round_medians
+from benchbench.stats import EMPTY_LAUNCH, round_medians
 
 Array = NDArray[np.float64]
 Measure = Callable[[Sequence[Turn]], Outcome]
@@ -84,7 +84,8 @@ def measure_pairs(
         return []
     records = read()
     fresh_before, fresh_now = _arms(a, b, records, again)
-    controls = [_medians(arm.name, arm.controls, records, range(screen + confirm)) for arm in (a, b)]
+    fixed = [[point for point in arm.controls if _is_fixed(point.key)] for arm in (a, b)]
+    controls = [_medians(arm.name, fixed[i], records, range(screen + confirm)) for i, arm in enumerate((a, b))]
     judged: list[Judged] = []
     for places, rule in rules.groups([point.key for point in b.points]):
         verdicts = paired.decide(
@@ -92,14 +93,19 @@ def measure_pairs(
             now[places],
             fresh_before[places],
             fresh_now[places],
-            controls_a=controls[0] if a.controls else None,
-            controls_b=controls[1] if a.controls else None,
+            controls_a=controls[0] if fixed[0] else None,
+            controls_b=controls[1] if fixed[0] else None,
             rule=rule,
             confirm_rounds=confirm,
         )
         keys = [(b.points[i].key, a.points[i].key) for i in places]
         judged += _judged(keys, verdicts, rule)
     return judged
+
+
+def _is_fixed(key: str) -> bool:
+    """Whether a control is a fixed piece of work, which tells of the machine; an empty launch tells of the launch."""
+    return not key.startswith(f"{EMPTY_LAUNCH}@")
 
 
 def check_against(
@@ -113,6 +119,7 @@ def check_against(
 ) -> list[Judged]:
     """Verdicts on stored rounds against a stored baseline; ``fresh`` are the suspects' rounds, measured again."""
     judged: list[Judged] = []
+    controls = list(filter(_is_fixed, controls))
     arms = [_of_keys(records, keys) for records in (baseline, current, fresh)]
     before, now = (_of_keys(records, controls) for records in (baseline, current))
     for places, rule in rules.groups(keys):
@@ -142,6 +149,7 @@ def compare_stored(
     before: Sequence[Record], current: Sequence[Record], keys: Sequence[str], *, controls: Sequence[str], rules: Rules
 ) -> list[Judged]:
     """Verdicts on two stored runs at their common keys; nothing is measured, so a change is not confirmed."""
+    controls = list(filter(_is_fixed, controls))
     arms = [_of_keys(records, keys) for records in (before, current)]
     moved = [_of_keys(records, controls) if controls else None for records in (before, current)]
     judged: list[Judged] = []

@@ -1,4 +1,4 @@
-"""How long do help, planning, an append and a summary take? Prints the four figures beside their limits.
+"""How long do help, planning, an append, a summary and a comparison take? Prints the figures beside their limits.
 
 An append waits for the disk: what a bare write and fsync of as many bytes takes is printed beside it, and is not ours.
 """
@@ -18,7 +18,7 @@ from benchbench.plan import Request
 from benchbench.record import Record, to_line
 from benchbench.registry import register_cases
 
-POINTS, RECORDS, APPENDS = 100_000, 50_000, 200
+POINTS, RECORDS, APPENDS, COMPARED = 100_000, 50_000, 200, 10_000
 
 
 def best(measure: Callable[[], float], times: int = 3) -> float:
@@ -81,6 +81,21 @@ def summary_s(folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def comparing_s(folder: Path) -> float:
+    """Seconds of ``bench compare`` of two runs of COMPARED points and 3 rounds, from the command to its table."""
+    asked = {"testbed": {"device": "cpu"}, "asked": {}, "description": {}, "began": 0.0, "command": ""}
+    for name in "ab":
+        run = store.create(folder, asked, name=name)
+        lines = [to_line(replace(example(i), round=r)) for i in range(COMPARED) for r in range(3)]
+        (run.folder / "records.jsonl").write_text("\n".join(lines) + "\n")
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "benchbench", "compare", "a", "b", "--store", str(folder), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    spent = time.perf_counter() - began
+    assert len(json.loads(done.stdout)) == COMPARED, done.stderr
+    return spent
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
@@ -90,6 +105,7 @@ def main() -> None:
             (f"planning {POINTS:,} points", best(planning_s), 2.0),
             (f"appending one record, less {bare * 1e3:.1f} ms of bare fsync", max(0.0, append - bare), 0.002),
             (f"reading and summarising {RECORDS:,} records", best(lambda: summary_s(folder), 1), 5.0),
+            (f"comparing {COMPARED:,} points of two stored runs", comparing_s(folder), 6.0),
         ]
     if "--json" in sys.argv:
         print(json.dumps([{"what": what, "seconds": spent, "limit_s": limit} for what, spent, limit in figures]))

@@ -125,6 +125,24 @@ def test_a_threshold_for_nothing_is_refused() -> None:
         judge(SimulatedMachine(0, {}), campaign.Rules(Rule(), (("nothing*", 0.05),)))
 
 
+def test_an_empty_launch_that_moved_is_no_reason_to_call_the_run_invalid() -> None:
+    keys = ["control_empty@1", "control_matmul@1", "op@1"]
+
+    def rounds(moved: str) -> list[Record]:
+        dice = np.random.default_rng(1)
+        times = [(key, 1e-3 * (1.2 if key == moved else 1.0)) for key in keys for _ in range(8)]
+        return [
+            Record(key, key.partition("@")[0], 1, {}, "ok", round=n % 8, samples_s=(t * dice.normal(1, 0.002),) * 3)
+            for n, (key, t) in enumerate(times)
+        ]
+
+    for moved, verdict in (("control_empty@1", "same"), ("control_matmul@1", "invalid")):
+        stored = campaign.compare_stored(rounds(""), rounds(moved), ["op@1"], controls=keys[:2], rules=RULES)
+        assert [one.verdict for one in stored] == [verdict]
+        checked = campaign.check_against(rounds(""), rounds(moved), [], ["op@1"], controls=keys[:2], rules=RULES)
+        assert [one.verdict for one in checked] == [verdict]
+
+
 def test_controls_that_moved_make_the_run_invalid() -> None:
     found = judge(SimulatedMachine(5, {CONTROL[0].key: 1.05}))
     assert {one.verdict for one in found.values()} == {"invalid"}

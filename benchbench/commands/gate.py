@@ -90,7 +90,8 @@ def _compared(before: Run, current: Run, rules: Rules) -> list[Judged]:
 
     arms = [_untouched(run) for run in (before, current)]
     names = controls()
-    shared = [key for key in _good_keys(arms[1]) if key in set(_good_keys(arms[0]))]
+    measured = set(_good_keys(arms[0]))
+    shared = [key for key in _good_keys(arms[1]) if key in measured]
     for run, records in ((before, arms[0]), (current, arms[1])):
         lost = {record.key for record in records} - set(shared)
         if lost:
@@ -104,7 +105,8 @@ def _untouched(run: Run) -> list[Record]:
     """The records of a run, of a paired one those of arm A, as if of a plain sweep."""
     from dataclasses import replace
 
-    return [replace(record, arm="") for record in run.read()[0] if record.arm in ("", "A")]
+    kept = [record for record in run.read()[0] if record.arm in ("", "A")]
+    return [replace(record, arm="") if record.arm else record for record in kept]
 
 
 def _good_keys(records: Sequence[Record]) -> list[str]:

@@ -108,3 +108,19 @@ def rounds_for(change: float, spread: float, rule: Rule, *, points: int = 1, mos
         fits = smallest_change(both, paired_design(screen, middle - screen, points), rule) <= change
         low, high = (low, middle) if fits else (middle + 1, high)
     return low
+
+
+def best_power(
+    change: float, spread: float, *, before: int, current: int, offset: float, points: int, rule: Rule
+) -> float:
+    """An upper limit of the power of any rule that judges each point of a stored comparison by its own rounds.
+
+    change, rule.margin: shares. spread, offset: standard deviations of a round and of a point between two sittings.
+    before, current: rounds of the baseline, and all rounds now. The rule may call "slower" in rule.family_alpha of the
+    runs whose every point lies at the margin, hence each of ``points`` in 1 - (1 - alpha)^(1 / points). Where noise is
+    normal and its size known, the most powerful test of the margin against the change is the one-sided z-test (Neyman
+    and Pearson, Phil. Trans. R. Soc. A 231, 1933); not knowing the size, and noise that is not normal, cost power.
+    """
+    error = np.hypot(spread * np.sqrt(1 / before + 1 / current), offset)
+    alpha = -np.expm1(np.log1p(-rule.family_alpha) / points)
+    return float(special.ndtr((np.log1p(change) - rule.log_margin) / error + special.ndtri(alpha)))

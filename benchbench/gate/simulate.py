@@ -8,13 +8,14 @@ whether that is what the gate promises.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from benchbench.gate import compare, history, paired
 from benchbench.gate.estimate import Array
+from benchbench.gate.power import best_power
 from benchbench.gate.rule import FASTER, INVALID, SLOWER, UNDECIDED, Rule
 
 NOISES = ("normal", "t3", "bimodal", "exponential")
@@ -35,7 +36,8 @@ class Row:
     where one point changed; "undecided": points; "invalid": runs; "mde": printed over simulated smallest change).
 
     effect: the true change, a share. runs: simulated runs or series. alarms: the count; rate: the share. target:
-    ">= .9", or nothing where nothing is promised; holds: whether the promise is kept.
+    ">= .9", or nothing where nothing is promised; holds: whether the promise is kept. bound: of a power against a
+    stored baseline, normal noise, no drift: what no rule can pass whose false alarms are as rare (power.best_power).
     """
 
     gate: str
@@ -49,6 +51,7 @@ class Row:
     rate: float
     target: str
     holds: bool | None
+    bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,12 @@ def power_row(gate: str, machine: Machine, effect: float, runs: int, rule: Rule,
     changes[0] = np.log1p(effect)
     outcomes = _batches(gate, machine, changes, runs, rule, seed)
     seen = sum(int((outcome.verdicts[:, 0] == SLOWER).sum()) for outcome in outcomes)
-    return _row(gate, "alarm", machine, effect, of=runs, alarms=seen, target=target)
+    row = _row(gate, "alarm", machine, effect, of=runs, alarms=seen, target=target)
+    if gate != "check" or machine.drift != "none" or machine.noise != "normal":
+        return row
+    rounds = {"before": STORED_ROUNDS, "current": STORED_ROUNDS + compare.CONFIRM_ROUNDS}
+    bound = best_power(effect, machine.spread, **rounds, offset=machine.offset, points=POINTS, rule=rule)
+    return replace(row, bound=bound)
 
 
 def mde_rows(gate: str, machine: Machine, runs: int, rule: Rule, seed: int) -> list[Row]:

@@ -11,8 +11,9 @@ from benchbench.gate import compare, paired
 from benchbench.gate.equivalence import rounds_to_decide
 from benchbench.gate.estimate import Array
 from benchbench.gate.estimate import paired as paired_estimate
-from benchbench.gate.power import paired_design, rounds_for, smallest_change
+from benchbench.gate.power import best_power, paired_design, rounds_for, smallest_change
 from benchbench.gate.rule import VERDICTS, Rule
+from benchbench.gate.simulate import Machine, power_row
 from benchbench.gate.verdict import controls_moved
 
 # Median seconds of rounds whose log ratios have mean 0 and standard deviation .5 % exactly.
@@ -241,3 +242,22 @@ def test_the_rounds_for_a_change_see_it_and_one_fewer_do_not() -> None:
 def test_no_number_of_rounds_sees_a_change_within_the_margin() -> None:
     assert rounds_for(0.01, 0.001, Rule()) is None
     assert rounds_for(0.011, 0.1, Rule()) is None
+
+
+def test_the_best_power_is_that_of_the_z_test_and_falls_with_all_that_hides_a_change() -> None:
+    design: Any = {"before": 8, "current": 24, "offset": 0.0, "points": 1, "rule": Rule(margin=0.01, family_alpha=0.05)}
+    # One point, 8 against 24 rounds at 1 %: the error is .408 %; 1.01 against 1.02 is 2.413 of it, less 1.645.
+    assert best_power(0.02, 0.01, **design) == pytest.approx(0.7789, abs=1e-4)
+    assert best_power(0.01, 0.01, **design) == pytest.approx(0.05)
+    for harder in ({"offset": 0.003}, {"points": 100}, {"before": 4}, {"current": 8}):
+        assert best_power(0.02, 0.01, **(design | harder)) < best_power(0.02, 0.01, **design)
+    assert best_power(0.02, 0.02, **design) < best_power(0.02, 0.01, **design)
+
+
+@pytest.mark.simulation
+def test_the_gate_stays_below_the_best_power() -> None:
+    design: Any = {"before": 8, "current": 24, "offset": 0.003, "points": 100, "rule": compare.STORED}
+    for effect in (0.03, 0.05):
+        row = power_row("check", Machine("normal", 0.01, offset=0.003), effect, 300, compare.STORED, 1)
+        assert row.bound == best_power(effect, 0.01, **design)
+        assert row.rate <= row.bound + 0.02
