@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from benchbench.access import rows, shipped, thresholds, traced
-from benchbench.kernels.inception_dwconv import launch_nhwc, reference, triton_nhwc_backward, triton_nhwc_forward
+from benchbench.access.shipped import STAGES
+from benchbench.kernels.inception_dwconv import (
+    launch_nhwc,
+    reference,
+    triton_nchw_backward,
+    triton_nhwc_backward,
+    triton_nhwc_forward,
+)
 from benchbench.kernels.inception_dwconv.launch import Geometry, Plan, plan
 
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
@@ -211,12 +218,23 @@ def test_a_plan_does_not_depend_on_the_batch_but_for_steps_and_programs() -> Non
     assert launches[0].programs < launches[1].programs < launches[2].programs
 
 
-def test_threads_across_fill_sectors_before_they_avoid_idle_lanes() -> None:
+def test_threads_across_fill_a_sector_and_no_more() -> None:
     assert launch_nhwc.threads_across(6, 4) == 8
     assert launch_nhwc.threads_across(24, 4) == 8
     assert launch_nhwc.threads_across(12, 8) == 4
-    assert launch_nhwc.threads_across(512, 4) == 32
+    assert launch_nhwc.threads_across(512, 4) == 8
     assert launch_nhwc.threads_across(1, 4) == 1
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", [torch.float32, BF16], ids=str)
+@pytest.mark.parametrize("stage", [*STAGES["T"], *STAGES["B"]])
+def test_partial_sums_are_little_beside_what_must_be_moved(stage: str, dtype: torch.dtype, layout: str) -> None:
+    channels, height, width = map(int, stage.split("x"))
+    made = plan((128, channels, height, width), dtype, layout, direction="backward")
+    module = {"nchw": triton_nchw_backward, "nhwc": triton_nhwc_backward}[layout]
+    floor = (2 * channels + 3 * (channels // 8)) * height * width * 128 * dtype.itemsize
+    assert 0 < module.partial_bytes(made) < 0.02 * floor
 
 
 def test_odd_channel_counts_take_one_channel_a_thread() -> None:

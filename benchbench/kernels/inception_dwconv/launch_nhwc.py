@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from .launch import Geometry
 
 THREADS = 128
-WARP = 32
 VECTOR_BYTES = 16
 SECTOR_BYTES = 32
 COPY_VECTORS = 8
@@ -20,8 +19,8 @@ COPY_VECTORS = 8
 LONGEST_LINE = 14
 # A band kernel longer than this leaves no registers for the taps and sums of two channels a thread.
 WIDEST_BAND_OF_TWO = 15
-# Programs of a branch that keep a large GPU busy; more of them would only add rows of partial sums.
-BRANCH_PROGRAMS = 384
+# Programs of a branch: three branches are nearly a wave of 132 multiprocessors, and more would add rows of partial sums.
+BRANCH_PROGRAMS = 160
 PARTS = ("row", "column", "square", "identity")
 Constants = dict[str, int | bool]
 
@@ -91,9 +90,8 @@ def copies(geometry: Geometry, itemsize: int) -> tuple[int, int]:
 
 
 def threads_across(groups: int, group_bytes: int) -> int:
-    """Neighbouring threads on neighbouring channels: a power of two that divides the groups, if it fills a sector."""
-    exact = min(groups & -groups, WARP)
-    return exact if exact * group_bytes >= SECTOR_BYTES else min(triton.next_power_of_2(groups), WARP)
+    """Neighbouring threads on neighbouring channels: a sector, no more, so that many runs add up in a program."""
+    return min(int(triton.next_power_of_2(groups)), SECTOR_BYTES // group_bytes)
 
 
 def turns(wanted: Sequence[float], most: int = 8) -> list[int]:

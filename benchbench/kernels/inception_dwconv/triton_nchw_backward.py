@@ -304,6 +304,11 @@ def backward(
     return grad_x, grads_w, grads_b
 
 
+def partial_bytes(plan: Plan) -> int:
+    """What the first launch writes, and the second reads, of partial sums."""
+    return sum(plan.parts[name] for name in ("square", "row", "column")) * int(plan.constants["LENGTH"]) * 4
+
+
 def second_stage(plan: Plan) -> tuple[dict[str, int | bool], dict[str, int | bool]]:
     """The constants and the options of total_kernel after this plan's first launch."""
     kept = {name: plan.constants[name] for name in ("GC", "KS", "KB", "LENGTH")}

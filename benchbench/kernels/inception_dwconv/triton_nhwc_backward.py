@@ -3,8 +3,8 @@
 One launch reads grad_y and the convolved channels of x and writes grad_x; a second adds up what is left of the sums.
 As in the forward pass a program belongs to one part and the parts take turns. A branch program is a block of threads,
 ACROSS of which hold neighbouring channels of one run of SHARE positions. A thread takes STEPS such runs one after the
-other, with its taps and the sums of its weight gradients in registers. Then the threads of a warp that hold the same
-channels add up, and the warp writes one row of partial sums, [taps + 1, g] in float32 with the bias gradient last.
+other, with its taps and the sums of its weight gradients in registers. Then the threads that hold the same channels
+add up, and the program writes one row of partial sums, [taps + 1, g] in float32 with the bias gradient last.
 `sum_kernel` adds the rows in a fixed order: no atomics, the same bits from run to run.
 """
 
@@ -30,19 +30,15 @@ from .triton_nhwc_runs import identity, inside, load_line, load_square, load_tap
 
 @triton.jit
 def _add_up(
-    sums, partial, tile, c, m, G: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr,
+    sums, partial, tile, first, G: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr,
     ACROSS: tl.constexpr,
 ):  # fmt: skip
-    """Adds up the sums of the threads of a warp that hold the same channels and writes the warp's row."""
-    WARPS: tl.constexpr = BLOCK // 32
-    thread = tl.arange(0, BLOCK)[:, None]
-    row = (tile * WARPS + thread // 32).to(tl.int64)
-    m = m & (thread % 32 < ACROSS)
+    """Adds up the sums of the threads that hold the same channels and writes the program's row."""
+    c = first + tl.arange(0, ACROSS)[:, None] * VECTOR + tl.arange(0, VECTOR)[None, :]
+    row = partial + tile.to(tl.int64) * (COUNT * G)
     for t in tl.static_range(COUNT):
-        runs = tl.reshape(sums[t], (WARPS, 32 // ACROSS, ACROSS, VECTOR))
-        # Every thread keeps the total, so that the store needs no other layout and no shared memory.
-        total = tl.broadcast_to(tl.sum(runs, axis=1, keep_dims=True), (WARPS, 32 // ACROSS, ACROSS, VECTOR))
-        tl.store(partial + row * (COUNT * G) + (t * G + c), tl.reshape(total, (BLOCK, VECTOR)), mask=m)
+        runs = tl.reshape(sums[t], (BLOCK // ACROSS, ACROSS, VECTOR))
+        tl.store(row + (t * G + c), tl.sum(runs, axis=0), mask=c < G)
 
 
 @triton.jit
@@ -94,7 +90,8 @@ def _branch(
             sums = updated + (sums[K * WIDE] + gradients[(s + REACH) * WIDE + WIDE // 2],)
             m_out = m & inside(start, s, LENGTH, SHARE)
             tl.store(grad_x + offset + s * NEXT * C, total.to(grad_x.dtype.element_ty), mask=m_out)
-    _add_up(sums, partial, tile, c, m_c, G, K * WIDE + 1, BLOCK, VECTOR, ACROSS)
+    first = (program - tile * SLICES) * (ACROSS * VECTOR)
+    _add_up(sums, partial, tile, first, G, K * WIDE + 1, BLOCK, VECTOR, ACROSS)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -109,7 +106,7 @@ def backward_kernel(
 ):  # fmt: skip
     """PART: -1 is what ships; 0, 1, 2, 3 are copy, square, row, column alone, for counting. grad_y and grad_x: dense.
 
-    p_*: rows of partial sums [taps + 1, g], one a warp.
+    p_*: rows of partial sums [taps + 1, g], one a program.
     """
     COPIED: tl.constexpr = C - 3 * G
     SLICES: tl.constexpr = (G // VECTOR + ACROSS - 1) // ACROSS
@@ -212,7 +209,7 @@ def _sums_of(
 ) -> tuple[tuple[int, ...], dict[str, int], int]:
     g, columns = geometry, 8
     rows = tuple(
-        warps * triton.cdiv(g.batch * places(g, part, share), run)
+        triton.cdiv(g.batch * places(g, part, share), run)
         for part, share, run in zip(("square", "row", "column"), shares, runs, strict=True)
     )
     # Four rows a thread are loaded at once. Trips are a power of two, so that few variants are compiled.
@@ -221,6 +218,15 @@ def _sums_of(
     programs = 2 * triton.cdiv((g.band + 1) * g.branch, columns) + triton.cdiv((g.square**2 + 1) * g.branch, columns)
     sizes = {"G": g.branch, "K_SQUARE": g.square, "K_BAND": g.band}
     return rows, {**sizes, "ROUNDS": rounds, "ROWS": at_once, "COLUMNS": columns}, programs
+
+
+def partial_bytes(plan: Plan) -> int:
+    """What the first launch writes, and the second reads, of partial sums."""
+    g = plan.geometry
+    return sum(
+        rows * (taps + 1) * g.branch * 4
+        for rows, taps in zip(_sums(plan)[0], (g.square**2, g.band, g.band), strict=True)
+    )
 
 
 def backward(
