@@ -94,11 +94,9 @@ def compile_kernel(
     made = assembled(function, signature, constexprs, arch=arch, options=options, cache=cache)
     name = hashlib.sha256((made.key + _analysis_hash()).encode()).hexdigest()
     file = cache_folder(cache, "resources") / f"{name}.json"
-    if file.exists():
-        return _from_json(file.read_text())
-    found = _resources(function.__name__, arch, made)
-    write_whole(file, json.dumps(dataclasses.asdict(found)))
-    return found
+    if not file.exists():
+        write_whole(file, json.dumps(dataclasses.asdict(_resources(function.__name__, arch, made))))
+    return _read_here(_from_json(file.read_text()), Path(function.fn.__code__.co_filename).parent)
 
 
 def machine_code(
@@ -239,6 +237,18 @@ def _analysis_hash() -> str:
     here = Path(__file__).parent
     sources = b"".join((here / name).read_bytes() for name in ("compiled.py", "sass.py", "trips.py", "ttir.py"))
     return hashlib.sha256(sources).hexdigest()
+
+
+def _read_here(found: Resources, folder: Path) -> Resources:
+    """With the sources in the kernel's own folder: the kept code may be of the same kernel in another checkout."""
+
+    def here(file: str) -> str:
+        own = folder / os.path.basename(file)
+        return str(own) if own.exists() else file
+
+    return dataclasses.replace(
+        found, accesses=tuple(dataclasses.replace(access, file=here(access.file)) for access in found.accesses)
+    )
 
 
 def _from_json(text: str) -> Resources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,25 @@ def test_a_kept_result_is_the_same_and_another_option_is_another_result(tmp_path
     assert made("aligned_copy", FLOATS, BLOCK=512, num_warps=4) == first
     assert list((tmp_path / "resources").iterdir()) == kept
     assert made("aligned_copy", FLOATS, BLOCK=512, num_warps=2).threads == 64
+
+
+def test_a_result_kept_from_another_checkout_names_the_sources_of_this_one(tmp_path: Path) -> None:
+    source = "import triton\nimport triton.language as tl\n\n\n@triton.jit\ndef copy(x, y):\n"
+    source += "    i = tl.arange(0, 128)\n    tl.store(y + i, tl.load(x + i))\n"
+    places = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "copying.py").write_text(source)
+        spec = importlib.util.spec_from_file_location("copying", folder / "copying.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found = compile_kernel(module.copy, {"x": "*fp32", "y": "*fp32"}, {}, cache=tmp_path / "cache")
+        places.append({access.file for access in found.accesses})
+    assert places == [{str(tmp_path / name / "copying.py")} for name in ("first", "second")]
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 2, "the second was compiled anew: nothing was tested"
 
 
 def test_the_multiply_add_roof_is_made_of_multiply_adds() -> None:

@@ -19,7 +19,7 @@ COPY_VECTORS = 8
 LONGEST_LINE = 14
 # A band kernel longer than this leaves no registers for the taps and sums of two channels a thread.
 WIDEST_BAND_OF_TWO = 15
-# Programs of a branch: three branches are nearly a wave of 132 multiprocessors, and more would add rows of partial sums.
+# Programs of a branch: three branches are nearly a wave of 132 multiprocessors; more would add rows of partial sums.
 BRANCH_PROGRAMS = 160
 PARTS = ("row", "column", "square", "identity")
 Constants = dict[str, int | bool]
