@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import linecache
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import assembly, compiled, shipped, traced
+from benchbench.access import assembly, compiled, origin, shipped, traced, traffic
 from benchbench.access.compiled import Resources
 from benchbench.access.shipped import STREAMED, Spec, Variant
 from benchbench.access.traffic import Traffic
@@ -22,19 +23,31 @@ from benchbench.access.traffic import Traffic
 Row = dict[str, Any]
 
 
-def resource_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
-    """A row a spec, in their order; ``jobs`` processes compile. Kept results are returned at once."""
+def resource_rows(specs: Sequence[Spec], *, jobs: int = 1, told: Callable[[Row], None] | None = None) -> list[Row]:
+    """A row a spec, in their order; ``jobs`` processes compile. Kept results are returned at once.
+
+    told: called with each row as it is finished.
+    """
     if jobs <= 1 or len(specs) < 2:
-        return [resource_row(spec) for spec in specs]
+        return _told(map(resource_row, specs), told)
     import multiprocessing
 
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(resource_row, specs, chunksize=1))
+        return _told(pool.map(resource_row, specs, chunksize=1), told)
+
+
+def _told(found: Iterable[Row], told: Callable[[Row], None] | None) -> list[Row]:
+    made = []
+    for row in found:
+        made.append(row)
+        if told is not None:
+            told(row)
+    return made
 
 
 def resource_row(spec: Spec) -> Row:
     """Registers, spills, occupancy, instructions per output, widths, by the definitions of docs/bytes.md."""
-    variants = shipped.adapter(spec.op).variants(spec)
+    variants = shipped.adapter(spec.op).variants(spec, shipped.COUNTED_BATCH)
     made = [
         (v, compiled.compile_kernel(v.function, v.signature, v.constants, arch=spec.arch, options=v.options))
         for v in variants
@@ -68,19 +81,23 @@ def resource_row(spec: Spec) -> Row:
         "widest_bytes": shipped.widest_access(spec),
         "mma": whole.mma,
         "spilled_at": [place for found in [whole, *(found for _, found in others)] for place in found.local_places],
-        "accesses": accesses([whole, *(found for _, found in others)]),
+        "accesses": accesses([whole, *(found for _, found in others)], Path(inspect.getfile(main.function.fn)).parent),
         "programs": main.programs,
         "threads": whole.threads,
         "mix": whole.mix,
     }
 
 
-def accesses(found: Iterable[Resources]) -> list[list[Any]]:
-    """[kind, tensors, width, times, place, statement] of the machine code's loads and stores, equal ones together."""
+def accesses(found: Iterable[Resources], folder: Path | None = None) -> list[list[Any]]:
+    """[kind, tensors, width, times, place, statement] of the machine code's loads and stores, equal ones together.
+
+    folder: where the sources lie now, for code that was compiled and kept when they lay elsewhere.
+    """
     together: dict[tuple[Any, ...], int] = {}
     for one in found:
         for access in one.accesses:
-            statement = linecache.getline(access.file, access.line).strip()
+            here = folder / Path(access.file).name if folder else Path(access.file)
+            statement = linecache.getline(str(here if here.exists() else access.file), access.line).strip()
             where = compiled.place(access.file, access.line)
             key = (access.kind, "/".join(access.tensors), access.width, where, statement)
             together[key] = together.get(key, 0) + access.times
@@ -144,19 +161,15 @@ def wide_load_share(branches: Iterable[Resources], widest: int) -> float | None:
 # ---- traffic ------------------------------------------------------------------------------------------------------
 
 
-def traffic_rows(specs: Sequence[Spec], *, jobs: int = 1) -> list[Row]:
+def traffic_rows(specs: Sequence[Spec], *, jobs: int = 1, told: Callable[[Row], None] | None = None) -> list[Row]:
     """A row a spec, in their order. Each is traced in a process with TRITON_INTERPRET=1, ``jobs`` at a time."""
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        return list(pool.map(_traffic_row_apart, specs))
+        return _told(pool.map(_traffic_row_apart, specs), told)
 
 
 def _traffic_row_apart(spec: Spec) -> Row:
-    import triton
-
-    here = [Path(__file__).with_name(name).read_text() for name in ("rows.py", "shipped.py", "traced.py", "traffic.py")]
-    name = hashlib.sha256(
-        json.dumps([asdict(spec), triton.__version__, shipped.source_hash(spec.op), *here]).encode()
-    ).hexdigest()
+    counted_by = [inspect.getsource(one) for one in (traced, traffic, shipped, traffic_row, sites)]
+    name = hashlib.sha256(json.dumps([origin.traced_from(spec), *counted_by]).encode()).hexdigest()
     kept = assembly.cache_folder(None, "traffic") / f"{name}.json"
     if not kept.exists():
         assembly.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 STAGES = {
@@ -100,14 +98,16 @@ def specs(
 class Adapter:
     """How one operation is asked for its kernels.
 
-    ships: whether there is a kernel; variants: the launches of a call at COUNTED_BATCH; launcher: for interpreted
-    kernels, a call at a batch on CPU tensors; floor_elements: streamed elements an image must at least move;
-    kernel_size: what 0 stands for; gated_shapes, traced_shapes: what the static gate compiles and traces.
+    ships: whether there is a kernel; variants: the launches of a call at a batch; launcher: for interpreted kernels, a
+    call at a batch on CPU tensors; host: the module that starts the launches; floor_elements: streamed elements that an
+    image must at least move; kernel_size: what 0 stands for; gated_shapes, traced_shapes: what the static gate compiles
+    and traces.
     """
 
     ships: Callable[[Spec], bool]
-    variants: Callable[[Spec], list[Variant]]
+    variants: Callable[[Spec, int], list[Variant]]
     launcher: Callable[[Spec, int], Callable[[], Any]]
+    host: Callable[[Spec], Any]
     floor_elements: Callable[[Spec], int]
     kernel_size: int
     gated_shapes: tuple[str, ...]
@@ -119,12 +119,6 @@ def adapter(op: str) -> Adapter:
     if op not in ADAPTERS:
         raise ValueError(f"no kernels of {op!r} are shipped: there are {', '.join(ADAPTERS)}")
     return ADAPTERS[op]
-
-
-def source_hash(op: str) -> str:
-    """A hash of every source file of the operation's folder: what a kept result depends on."""
-    folder = Path(__file__).parent.parent / "kernels" / op
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
 
 
 def _module(op: str, name: str) -> Any:
@@ -168,17 +162,19 @@ def _inception_plan(spec: Spec, batch: int) -> Any:
     )
 
 
-def _inception_variants(spec: Spec) -> list[Variant]:
-    module = _module(spec.op, f"triton_{spec.layout}_{spec.direction}")
-    found = module.variants(_inception_plan(spec, COUNTED_BATCH), _torch_dtype(spec.dtype))
+def _inception_host(spec: Spec) -> Any:
+    return _module(spec.op, f"triton_{spec.layout}_{spec.direction}")
+
+
+def _inception_variants(spec: Spec, batch: int) -> list[Variant]:
+    found = _inception_host(spec).variants(_inception_plan(spec, batch), _torch_dtype(spec.dtype))
     return [Variant(*one) for one in found]
 
 
 def _inception_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
     import torch
 
-    module = _module(spec.op, f"triton_{spec.layout}_{spec.direction}")
-    x, plan = _tensor(spec, batch), _inception_plan(spec, batch)
+    module, x, plan = _inception_host(spec), _tensor(spec, batch), _inception_plan(spec, batch)
     branch, band, dtype = spec.sizes[0] // 8, spec.kernel_size or 11, x.dtype
     weights = [torch.randn(branch, 1, *kernel).to(dtype) for kernel in ((3, 3), (1, band), (band, 1))]
     if spec.direction == "backward":
@@ -201,10 +197,14 @@ def _depthwise_ships(spec: Spec) -> bool:
     return _exists(spec.op, "start")
 
 
-def _depthwise_variants(spec: Spec) -> list[Variant]:
+def _depthwise_host(spec: Spec) -> Any:
+    return _module(spec.op, "start")
+
+
+def _depthwise_variants(spec: Spec, batch: int) -> list[Variant]:
     size = spec.kernel_size or DEPTHWISE_KERNEL_SIZE
-    found = _module(spec.op, "start").variants(
-        (COUNTED_BATCH, *spec.sizes),
+    found = _depthwise_host(spec).variants(
+        (batch, *spec.sizes),
         _torch_dtype(spec.dtype),
         spec.layout,
         spec.arch,
@@ -217,7 +217,7 @@ def _depthwise_variants(spec: Spec) -> list[Variant]:
 def _depthwise_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
     import torch
 
-    start, x = _module(spec.op, "start"), _tensor(spec, batch)
+    start, x = _depthwise_host(spec), _tensor(spec, batch)
     size = spec.kernel_size or DEPTHWISE_KERNEL_SIZE
     weight, bias = torch.randn(spec.sizes[0], 1, size, size), torch.randn(spec.sizes[0])
     other = torch.randn_like(x)
@@ -238,6 +238,7 @@ ADAPTERS = {
         _inception_ships,
         _inception_variants,
         _inception_launcher,
+        _inception_host,
         _inception_floor,
         kernel_size=11,
         gated_shapes=(*STAGES["T"], *STAGES["B"]),
@@ -247,6 +248,7 @@ ADAPTERS = {
         _depthwise_ships,
         _depthwise_variants,
         _depthwise_launcher,
+        _depthwise_host,
         _depthwise_floor,
         kernel_size=DEPTHWISE_KERNEL_SIZE,
         gated_shapes=STAGES["T"],

@@ -5,20 +5,19 @@ python -m benchbench.access.static write --jobs 2     # a new baseline for the i
 
 from __future__ import annotations
 
-import json
+import itertools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import rows, shipped, thresholds
-from benchbench.access.shipped import Spec
+from benchbench.access import baseline, thresholds
+from benchbench.access.baseline import Item
 
 Row = dict[str, Any]
 # Registers and instructions may grow by this much: assembler versions differ by less.
 GROWTH = 0.02
-BASELINES = Path(__file__).parent / "baselines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,144 +37,119 @@ class Finding:
         return f"{self.kernel}{where}: {self.what}, {self.before} -> {self.now} ({self.key})"
 
 
-def baseline_file(folder: Path = BASELINES) -> Path:
-    """The baseline of the installed Triton: one file a minor version."""
-    import triton
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, and how: rows made again, how many of these from other sources than the baseline's, rows kept.
 
-    return folder / f"triton-{'.'.join(triton.__version__.split('.')[:2])}.json"
+    baseline is the file's name, "" where this Triton has none: then a sample was held to the thresholds alone.
+    """
 
+    findings: list[Finding]
+    made: int
+    changed: int
+    kept: int
+    baseline: str
 
-def gated_specs(ops: Sequence[str] = (), *, whole: bool = False) -> list[Spec]:
-    """What CI compiles: sm_90 in full, two shapes on the other architectures; ``whole``: all of them."""
-    found: list[Spec] = []
-    for op in ops or tuple(shipped.ADAPTERS):
-        every = shipped.adapter(op).gated_shapes
-        found += shipped.specs(op, archs=("sm_90",), shapes=every)
-        others = ("sm_80", "sm_100", "sm_120")
-        found += shipped.specs(op, archs=others, shapes=every if whole else ("96x56x56", "384x14x14"))
-    return found
-
-
-def traced_specs(specs: Iterable[Spec]) -> list[Spec]:
-    """The traces that go with these specs, on sm_90 only, because requested bytes know no architecture."""
-    chosen = dict.fromkeys((s.op, s.direction, s.dtype, s.layout) for s in specs if s.arch == "sm_90")
-    return [
-        Spec(op, direction, dtype, layout, shape)
-        for op, direction, dtype, layout in chosen
-        for shape in shipped.adapter(op).traced_shapes
-    ]
-
-
-def collect(specs: Sequence[Spec], *, jobs: int = 1) -> dict[str, Row]:
-    """key -> row of everything that these specs compile to and ask of memory."""
-    traces = traced_specs(specs)
-    found = {f"resources {key_of(s)}": r for s, r in zip(specs, rows.resource_rows(specs, jobs=jobs), strict=True)}
-    found |= {f"traffic {key_of(s)}": r for s, r in zip(traces, rows.traffic_rows(traces, jobs=jobs), strict=True)}
-    return found
-
-
-def collect_file(path: str, *, archs: tuple[str, ...] = ("sm_90",)) -> dict[str, Row]:
-    """The same of a file that defines ``example()``."""
-    from benchbench.access import example
-
-    name = Path(path).name
-    compiled = example.resource_rows(path, archs=archs)
-    found = {f"resources {name} {number} {row['kernel']} {row['arch']}": row for number, row in enumerate(compiled)}
-    return {**found, f"traffic {name}": traffic_of_file(path)}
-
-
-def traffic_of_file(path: str) -> Row:
-    """What the example of a file asks of memory, as ``compare`` reads it."""
-    traced = rows.in_interpreter("example", {"path": path})
-    summed = {
-        name: sum(tensor[name] for tensor in traced["tensors"])
-        for name in ("requested_bytes", "program_sector_bytes", "unique_bytes")
-    }
-    kernel = traced["launches"][0]["kernel"]
-    return {"kernel": kernel, **summed, "out_of_bounds": traced["out_of_bounds"], "sites": traced["statements"]}
-
-
-def key_of(spec: Spec) -> str:
-    """ "inception_dwconv forward sm_90 fp32 nchw 96x56x56"."""
-    return " ".join(str(value) for value in asdict(spec).values() if value)
-
-
-def write_baseline(found: Mapping[str, Row], file: Path) -> None:
-    """Keep what ``compare`` needs, one row a line, so that a changed kernel is a readable difference."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"{json.dumps(key)}: {json.dumps(_kept(row), sort_keys=True)}" for key, row in sorted(found.items())]
-    file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-
-
-KEPT = (
-    "kernel",
-    "registers",
-    "spill_bytes",
-    "local_accesses",
-    "occupancy",
-    "instructions_per_output",
-    "instructions",
-    "store_widths",
-    "wide_load_share",
-    "requested_bytes",
-    "program_sector_bytes",
-    "unique_bytes",
-    "accesses",
-    "sites",
-)
-
-
-def _kept(row: Row) -> Row:
-    return {name: row[name] for name in KEPT if name in row}
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings that are more than notes."""
+        return [finding for finding in self.findings if finding.failed]
 
 
 def check_static(
-    specs: Sequence[Spec] | None = None, *, baseline: Path | None = None, jobs: int = 1
-) -> tuple[list[Finding], int]:
-    """(findings, how many rows were compared). Recompiles and retraces the specs (default: what CI gates).
+    words: Sequence[str] = (),
+    *,
+    whole: bool = False,
+    file: Path | None = None,
+    jobs: int = 1,
+    told: Callable[[str], None] | None = None,
+) -> Checked:
+    """Make again what changed since the baseline, and a sample of the rest; compare; hold every row to the thresholds.
 
-    Raises ValueError where this Triton has no baseline.
+    words: as for ``baseline.gated``. whole: make everything again, the other architectures in full. told: called with
+    a line now and then. Raises ValueError for a word that nothing has, and for a stale baseline: one with rows that
+    nothing gated has, or of which no row is of the present sources.
     """
-    file = baseline or baseline_file()
+    file = file or baseline.baseline_file()
+    items = baseline.gated(words, whole=whole)
     if not file.exists():
+        now = _made([item for item in items if item.is_sampled], jobs, told)
+        return Checked(_absolute(now), len(now), 0, 0, "")
+    before = baseline.read(file)
+    _refuse_stale(before, file)
+    standing = {item.key for item in items if before.get(item.key, {}).get("made_from") == item.made_from}
+    again = [item for item in items if whole or item.key not in standing or item.is_sampled]
+    now = _made(again, jobs, told)
+    taken = {item.key: before[item.key] for item in items if item.key not in now}
+    missed = [] if whole else _missing(before, now)
+    findings = [*missed, *_absolute(now | taken), *compare(before, now)]
+    changed = len([key for key in now if key not in standing])
+    findings = sorted(findings, key=lambda finding: not finding.failed)
+    return Checked(findings, len(now), changed, len(taken), file.name)
+
+
+def _made(items: Sequence[Item], jobs: int, told: Callable[[str], None] | None) -> dict[str, Row]:
+    count = itertools.count(1)
+
+    def each(row: Row) -> None:
+        number = next(count)
+        if told is not None and (number % 10 == 0 or number == len(items)):
+            told(f"{number} of {len(items)} rows made again")
+
+    return baseline.collect(items, jobs=jobs, told=each)
+
+
+def _refuse_stale(before: Mapping[str, Row], file: Path) -> None:
+    every = {item.key: item for item in baseline.gated(whole=True)}
+    again = "write it anew with python -m benchbench.access.static write, and commit it"
+    unknown = [key for key in before if key not in every]
+    if unknown:
         raise ValueError(
-            f"no baseline {file.name}: write one with python -m benchbench.access.static write, and commit it"
+            f"{file.name} is stale: {len(unknown)} of its rows are of nothing that is gated ({unknown[0]}): {again}"
         )
-    now = collect(gated_specs() if specs is None else specs, jobs=jobs)
-    before: dict[str, Row] = json.loads(file.read_text())
-    return beyond_thresholds(now) + compare(before, now), len(now)
+    if not any(row.get("made_from") == every[key].made_from for key, row in before.items()):
+        raise ValueError(f"{file.name} is stale: none of its {len(before)} rows is of the present sources: {again}")
+
+
+def _missing(before: Mapping[str, Row], now: Mapping[str, Row]) -> list[Finding]:
+    return [
+        Finding(row["kernel"], key, "has no row in the baseline", None, "new")
+        for key, row in now.items()
+        if key not in before
+    ]
+
+
+def _absolute(now: Mapping[str, Row]) -> list[Finding]:
+    """What is wrong with rows whatever they were before."""
+    return beyond_thresholds(now) + [finding for key, row in now.items() for finding in _faults(key, row)]
 
 
 def beyond_thresholds(now: Mapping[str, Row]) -> list[Finding]:
-    """What the thresholds of the fused mixer forbid, whatever it was before."""
+    """What the thresholds of the fused mixer forbid, whatever it was before; spills are everybody's (``_faults``)."""
     return [
         Finding(row["kernel"], key, f"{what} beyond its threshold", limit, value)
         for key, row in now.items()
         if " inception_dwconv " in key
         for what, limit, value in thresholds.violations(row)
+        if what != "spilled bytes"
     ]
 
 
 def compare(before: Mapping[str, Row], now: Mapping[str, Row]) -> list[Finding]:
-    """What got worse in ``now``, failures first; then, as notes, what got better or is new.
-
-    Rows that only ``before`` has are not looked at: a run may gate a part of the matrix.
-    """
+    """What got worse in ``now``, failures first; then, as notes, what got better. A row must be on both sides."""
     found: list[Finding] = []
     for key, row in now.items():
-        found += _absolute(key, row)
-        if key not in before:
-            found.append(Finding(row["kernel"], key, "has no baseline", None, "new", failed=False))
-            continue
-        found += _resources(key, before[key], row) if key.startswith("resources") else _traffic(key, before[key], row)
+        if key in before:
+            look = _resources if key.startswith("resources") else _traffic
+            found += look(key, baseline.kept(before[key]), row)
     return sorted(found, key=lambda finding: not finding.failed)
 
 
-def _absolute(key: str, row: Row) -> list[Finding]:
-    """What is wrong whatever it was before."""
+def _faults(key: str, row: Row) -> list[Finding]:
+    """Spills, and accesses out of bounds."""
     found = []
     if row.get("spill_bytes") or row.get("local_accesses"):
-        spilled = (row.get("spilled_at") or [""])[0]
+        spilled = ", ".join(row.get("spilled_at") or ())
         found.append(Finding(row["kernel"], key, "spills, in bytes", 0, row["spill_bytes"], spilled))
     for line in row.get("out_of_bounds") or ():
         found.append(Finding(row["kernel"], key, "reaches out of bounds", "", line))
@@ -192,26 +166,37 @@ def _resources(key: str, before: Row, now: Row) -> list[Finding]:
             found.append(Finding(now["kernel"], key, f"no {name.replace('_', ' ')}: {now.get('reason')}", old, None))
     if now["occupancy"] < before["occupancy"]:
         found.append(Finding(now["kernel"], key, "less occupancy", before["occupancy"], now["occupancy"]))
-    for (kind, tensors), width in _narrowest(before).items():
-        narrow = [a for a in now["accesses"] if a[0] == kind and a[1] == tensors and a[2] < width]
-        if narrow:
-            least = min(narrow, key=lambda access: int(access[2]))
-            what = f"a narrower {kind} of {tensors}, in bytes a thread"
-            found.append(Finding(now["kernel"], key, what, width, least[2], least[4]))
+    return found + _narrower(key, before, now)
+
+
+def _narrower(key: str, before: Row, now: Row) -> list[Finding]:
+    """Tensors of which more loads or stores are narrow than were, at the line that has most more of them."""
+    old = {tuple(access[:4]): access[4] for access in before["access_counts"]}
+    new = {tuple(access[:4]): access[4] for access in baseline.kept(now)["access_counts"]}
+    found = []
+    for kind, tensors in sorted({(kind, tensors) for kind, tensors, *_ in old}):
+        widest = max(width for one, other, width, _ in old if (one, other) == (kind, tensors))
+        for width in sorted({name[2] for name in new if name[:2] == (kind, tensors) and name[2] < widest}):
+            was, is_now = (_times(side, kind, tensors, width) for side in (old, new))
+            if is_now > was * (1 + GROWTH):
+                grown = {n: count - old.get(n, 0) for n, count in new.items() if n[:3] == (kind, tensors, width)}
+                statement = max(grown, key=lambda name: grown[name])[3]
+                place = next(a[4] for a in now["accesses"] if (*a[:3], a[5]) == (kind, tensors, width, statement))
+                what = f"more narrow accesses: {kind}s of {tensors}, {width} bytes a thread"
+                found.append(Finding(now["kernel"], key, what, was, is_now, place))
     return found
 
 
-def _narrowest(row: Row) -> dict[tuple[str, str], int]:
-    least: dict[tuple[str, str], int] = {}
-    for kind, tensors, width, *_ in row["accesses"]:
-        least[kind, tensors] = min(width, least.get((kind, tensors), width))
-    return least
+def _times(side: Mapping[tuple[Any, ...], int], kind: str, tensors: str, width: int) -> int:
+    return sum(count for name, count in side.items() if name[:3] == (kind, tensors, width))
 
 
 def _traffic(key: str, before: Row, now: Row) -> list[Finding]:
     found = []
-    for name in ("requested_bytes", "program_sector_bytes", "unique_bytes"):
-        old, new = before[name], now[name]
+    for name in ("requested_bytes", "program_sector_bytes", "unique_bytes", "parameter_bytes"):
+        old, new = before.get(name), now.get(name)
+        if old is None or new is None:
+            continue
         if new > old:
             found.append(Finding(now["kernel"], key, f"more {name.replace('_', ' ')}", old, new, _grown(before, now)))
         elif new < old:
@@ -222,20 +207,20 @@ def _traffic(key: str, before: Row, now: Row) -> list[Finding]:
 
 def _grown(before: Row, now: Row) -> str:
     """The source line whose requested bytes grew most; statements are matched by their text, lines may have moved."""
-    old: dict[tuple[str, str, str], int] = {}
-    for kind, tensor, requested, _, statement in before["sites"]:
-        old[kind, tensor, statement] = old.get((kind, tensor, statement), 0) + requested
-    growth = [
-        (requested - old.get((kind, tensor, statement), 0), place)
-        for kind, tensor, requested, place, statement in now["sites"]
-    ]
-    return str(max(growth)[1]) if growth and max(growth)[0] > 0 else ""
+    old = {tuple(site[:3]): site[3] for site in before["site_bytes"]}
+    new = {tuple(site[:3]): site[3] for site in baseline.kept(now)["site_bytes"]}
+    growth = {name: requested - old.get(name, 0) for name, requested in new.items()}
+    most = max(growth, key=lambda name: growth[name], default=None)
+    if most is None or growth[most] <= 0:
+        return ""
+    return str(next(site[3] for site in now["sites"] if (site[0], site[1], site[4]) == most))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """write [--jobs N] [--whole] [WORD ...]: renew the rows of the shipped kernels in this Triton's baseline.
+    """write [--jobs N] [--whole] [WORD ...]: renew the rows of this Triton's baseline whose sources have changed.
 
-    Words narrow it down to operations, directions, types, layouts, architectures and shapes; other rows stay.
+    Words narrow it down to kinds, operations, directions, types, layouts, architectures and shapes: those rows are made
+    again in any case, and no others.
     """
     words = list(arguments)
     if not words or words[0] != "write":
@@ -243,28 +228,23 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     jobs = int(words[words.index("--jobs") + 1]) if "--jobs" in words else 1
     narrow = [word for word in words[1:] if not word.startswith("--") and not word.isdigit()]
-    every = gated_specs(whole="--whole" in words)
-    unknown = [word for word in narrow if not any(word in _words(spec) for spec in every)]
-    chosen = [spec for spec in every if _matches(spec, narrow, every)]
-    if unknown or not chosen:
-        print(f"nothing is gated that matches {' '.join(unknown or narrow)}", file=sys.stderr)
+    file = baseline.baseline_file()
+    try:
+        every = baseline.gated(whole="--whole" in words)
+        chosen = baseline.gated(narrow, whole="--whole" in words)
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 2
-    file = baseline_file()
-    kept: dict[str, Row] = json.loads(file.read_text()) if file.exists() and narrow else {}
-    write_baseline({**kept, **collect(chosen, jobs=jobs)}, file)
-    print(file)
+    before = baseline.read(file) if file.exists() else {}
+    known = {item.key for item in (*every, *baseline.gated(whole=True))}
+    kept = {key: row for key, row in before.items() if key in known}
+    again = [i for i in chosen if narrow or kept.get(i.key, {}).get("made_from") != i.made_from]
+    found = {**kept, **_made(again, jobs, lambda line: print(line, file=sys.stderr, flush=True))}
+    baseline.write(found, file)
+    for finding in _absolute(found):
+        print(f"kept, and fails the gate: {finding}", file=sys.stderr)
+    print(f"{file}: {len(again)} rows made, {len(found)} in all")
     return 0
-
-
-def _words(spec: Spec) -> tuple[str, ...]:
-    return spec.op, spec.direction, spec.dtype, spec.layout, spec.arch, spec.shape
-
-
-def _matches(spec: Spec, words: Sequence[str], every: Sequence[Spec]) -> bool:
-    """Whether, for each kind of word given, one of them is the spec's."""
-    kinds = zip(*map(_words, every), strict=True)
-    named = [[word for word in words if word in values] for values in map(set, kinds)]
-    return all(not kind or value in kind for value, kind in zip(_words(spec), named, strict=True))
 
 
 if __name__ == "__main__":

@@ -178,6 +178,10 @@ def check(
     device: judging.Device = "",
     static: Annotated[bool, typer.Option("--static", help="Recompile and retrace the kernels instead.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="--static: processes at a time.")] = 1,
+    only: Annotated[
+        str, typer.Option("--only", metavar="WORD,...", help="--static: operations, types, shapes, architectures.")
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="--static: the whole matrix, nothing kept.")] = False,
     threshold: judging.Threshold = "1%",
     per: judging.Per = None,
     strict: judging.Strict = False,
@@ -193,7 +197,12 @@ def check(
 ) -> int:
     """Against a stored baseline: measure its points, measure suspects again, and say what is slower."""
     if static:
-        return _check_static(jobs, warn_only=warn_only, as_json=json, form=form, output=output)
+        from benchbench.commands.static import check_kernels
+
+        chosen = tuple(word.strip() for word in only.split(",")) if only else ()
+        return check_kernels(
+            chosen, whole=everything, jobs=jobs, warn_only=warn_only, as_json=json, form=form, output=output
+        )
     from benchbench import baselines, campaign
     from benchbench.store import find
 
@@ -253,19 +262,6 @@ def _refuse_testbed(pinned: Run, run: Run | None) -> None:
 
     if run is not None:
         refuse_other_conditions(pinned, run.asked().get("testbed", {}))
-
-
-def _check_static(jobs: int, *, warn_only: bool, as_json: bool, form: str, output: Path | None) -> int:
-    from dataclasses import asdict
-
-    from benchbench.access.static import check_static
-
-    with usage():
-        findings, compared = check_static(jobs=jobs)
-    print_rows([asdict(finding) for finding in findings], as_json=as_json, form=form, output=output)
-    failed = [finding for finding in findings if finding.failed]
-    note(f"{compared} rows compared with the baseline, {len(failed)} worse")
-    return 1 if failed and not warn_only else 0
 
 
 def history(

@@ -24,7 +24,7 @@ SPEC = Spec("miniature", "forward", "fp32", "nchw", "4x8x8")
 SIGNATURE = {"x": "*fp32", "w": "*fp32", "y": "*fp32"}
 
 
-def variants(spec: Spec) -> list[Variant]:
+def variants(spec: Spec, batch: int = 128) -> list[Variant]:
     def one(part: int, programs: int) -> Variant:
         constants = {"COPIES": COPIES, "BLOCK": BLOCK, "PART": part}
         return Variant(planted_parts.fused, SIGNATURE, constants, (programs,), {"num_warps": 4})
@@ -35,7 +35,9 @@ def variants(spec: Spec) -> list[Variant]:
 @pytest.fixture
 def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHBENCH_CACHE", str(tmp_path))
-    own = Adapter(lambda s: s.layout == "nchw", variants, lambda s, b: lambda: None, lambda s: 1, 1, (), ())
+    own = Adapter(
+        lambda s: s.layout == "nchw", variants, lambda s, b: lambda: None, lambda s: None, lambda s: 1, 1, (), ()
+    )
     monkeypatch.setitem(shipped.ADAPTERS, "miniature", own)
 
 

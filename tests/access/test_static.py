@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import pytest
 
 pytest.importorskip("triton")
 
-from benchbench.access import example, rows, static
-from benchbench.access.shipped import Spec
-from benchbench.access.static import Finding, collect_file, compare, traffic_of_file
+from benchbench.access import example, rows, static, thresholds
+from benchbench.access.baseline import kept
+from benchbench.access.static import Finding, compare
 
 GOOD = """import torch, triton, triton.language as tl
 
@@ -61,40 +60,36 @@ def line_of(path: str, text: str) -> str:
     return f"own.py:{next(n for n, row in enumerate(Path(path).read_text().splitlines(), 1) if text in row)}"
 
 
+def traffic_of(path: str) -> dict[str, Any]:
+    traced = rows.in_interpreter("example", {"path": path})
+    counted = {
+        name: sum(tensor[name] for tensor in traced["tensors"])
+        for name in ("requested_bytes", "program_sector_bytes", "unique_bytes")
+    }
+    return {"kernel": "weighted", **counted, "sites": traced["statements"]}
+
+
 @compiles
 @pytest.mark.compiling
-def test_a_planted_spill_and_a_planted_scalar_load_fail_with_kernel_and_line(folder: Path) -> None:
+def test_what_compiles_to_narrower_loads_is_found_at_its_line(folder: Path) -> None:
     before = compiled(file_with(folder))
     assert compare(before, compiled(file_with(folder, ("BLOCK: tl", "BLOCK:  tl")))) == []
 
-    spilling = compare(before, compiled(file_with(folder, ("num_warps=4", "num_warps=4, maxnreg=32"))))
-    spill = next(finding for finding in spilling if finding.what.startswith("spills"))
-    assert (spill.kernel, spill.failed, spill.before) == ("weighted", True, 0)
-    assert spill.place in {f"own.py:{line}" for line in range(5, 14)}
-
     path = file_with(folder, ("tl.load(x + k * 4096 + o)", "tl.load(x + k * 4096 + o + 1)"))
-    scalar = next(finding for finding in compare(before, compiled(path)) if "narrower" in finding.what)
-    assert (scalar.kernel, scalar.failed, scalar.before, scalar.now) == ("weighted", True, 16, 4)
+    scalar = next(finding for finding in compare(before, compiled(path)) if "narrow" in finding.what)
+    assert (scalar.kernel, scalar.failed, scalar.before, scalar.now) == ("weighted", True, 0, 160)
     assert scalar.place == line_of(path, "tl.load(x")
 
 
-@pytest.mark.slow
-@compiles
-@pytest.mark.compiling
-def test_a_file_is_collected_whole(folder: Path) -> None:
-    found = collect_file(file_with(folder))
-    assert list(found) == ["resources own.py 0 weighted sm_90", "traffic own.py"]
-    assert compare(found, found) == []
-
-
 @pytest.mark.interpreter
-def test_a_planted_double_read_fails_with_kernel_and_line_and_a_moved_line_does_not(folder: Path) -> None:
-    before = {"traffic own": traffic_of_file(file_with(folder))}
+def test_what_is_read_twice_is_found_at_its_line_and_a_moved_line_is_not(folder: Path) -> None:
+    before = {"traffic own": traffic_of(file_with(folder))}
+    moved = {"traffic own": traffic_of(file_with(folder, ("triton.jit", "triton.jit  #\n#")))}
+    assert compare(before, moved) == []
+
     again = "    total = tl.load(x + 7 * 4096 + o)\n    for k in tl.static_range(40):\n        total"
-    path = file_with(
-        folder, ("    for k in tl.static_range(40):\n        total", again), ("triton.jit", "triton.jit  #\n#")
-    )
-    (finding, *_) = compare(before, {"traffic own": traffic_of_file(path)})
+    path = file_with(folder, ("    for k in tl.static_range(40):\n        total", again))
+    (finding, *_) = compare(before, {"traffic own": traffic_of(path)})
     assert (finding.kernel, finding.failed, finding.what) == ("weighted", True, "more requested bytes")
     assert finding.now - finding.before == 4096 * 4
     assert finding.place == line_of(path, "7 * 4096")
@@ -138,67 +133,47 @@ def test_bytes_are_exact() -> None:
     assert (what, failed) == ("fewer requested bytes: write the baseline anew to keep it", False)
 
 
-def test_out_of_bounds_fails_without_a_baseline() -> None:
-    found = compare({}, {"traffic a": traffic(out_of_bounds=["k, k.py:3: program (0, 0, 0) loads address 0x1"])})
-    assert [(f.what, f.failed) for f in found] == [("reaches out of bounds", True), ("has no baseline", False)]
+def test_spills_and_accesses_out_of_bounds_fail_whatever_the_baseline_says() -> None:
+    spilling = row(spill_bytes=8, local_accesses=2, spilled_at=["k.py:7"])
+    beyond = traffic(out_of_bounds=["k, k.py:3: program (0, 0, 0) loads address 0x1"])
+    found = static._absolute({"resources a": spilling, "traffic a": beyond})
+    assert [(f.what, f.now, f.place) for f in found] == [
+        ("spills, in bytes", 8, "k.py:7"),
+        ("reaches out of bounds", "k, k.py:3: program (0, 0, 0) loads address 0x1", ""),
+    ]
+    assert static._absolute({"resources a": kept(spilling)}) == found[:1]
 
 
-def test_what_a_partial_run_does_not_measure_is_not_missed() -> None:
+def test_a_kept_row_is_held_to_the_thresholds_like_one_that_was_made_again() -> None:
+    mixer = row(
+        **{"layout": "nchw", "direction": "forward", "dtype": "fp32", "shape": "96x56x56", "arch": "sm_90"},
+        **{"bytes_in_flight": 65536, "instructions_over_parts": 1.0, "widest_bytes": 16, "wide_load_share": 0.9},
+        **{"identity_widths": [16], "store_widths": [16], "instructions_per_output": 8.6},
+    )
+    key = "resources inception_dwconv forward fp32 nchw 96x56x56 sm_90"
+    (whole,) = thresholds.violations(mixer)
+    assert whole == ("instructions per output", 8.5, 8.6)
+    (finding,) = static._absolute({key: kept(mixer)})
+    assert (finding.what, finding.before, finding.now) == ("instructions per output beyond its threshold", 8.5, 8.6)
+
+
+def test_a_row_that_one_side_lacks_is_not_compared() -> None:
     assert compare({"traffic a": traffic(), "traffic b": traffic()}, {"traffic a": traffic()}) == []
+    assert compare({}, {"traffic a": traffic()}) == []
 
 
-def test_a_baseline_reads_back_as_what_was_collected(folder: Path) -> None:
-    file = folder / "deep" / "triton-0.0.json"
-    found = {"resources a": row(mix={"FFMA": 1}), "traffic a": traffic()}
-    static.write_baseline(found, file)
-    kept = json.loads(file.read_text())
-    assert compare(kept, found) == []
-    assert "mix" not in kept["resources a"]
-    assert len(file.read_text().splitlines()) == 4
-
-
-def test_a_triton_without_a_baseline_says_how_to_write_one(folder: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"no baseline none\.json: write one with python -m benchbench\.access\.static"
-    ):
-        static.check_static([], baseline=folder / "none.json")
+def test_more_narrow_loads_are_found_though_some_were_narrow_before() -> None:
+    before = row(accesses=[["load", "x", 16, 100, "k.py:3", "wide"], ["load", "x", 4, 50, "k.py:4", "halo"]])
+    assert whats("resources", before, row(accesses=[*before["accesses"], ["load", "x", 4, 1, "k.py:9", "rim"]])) == []
+    now = row(accesses=[["load", "x", 4, 50, "k.py:5", "halo"], ["load", "x", 4, 400, "k.py:4", "wide"]])
+    (finding,) = compare({"resources a": before}, {"resources a": now})
+    assert finding.what == "more narrow accesses: loads of x, 4 bytes a thread"
+    assert (finding.before, finding.now, finding.place) == (50, 450, "k.py:4")
 
 
 def test_a_finding_reads_as_a_sentence() -> None:
     finding = Finding("scale", "resources a", "spills, in bytes", 0, 64, "own.py:12")
     assert str(finding) == "scale at own.py:12: spills, in bytes, 0 -> 64 (resources a)"
-
-
-def test_a_spec_has_a_readable_key() -> None:
-    spec = Spec("inception_dwconv", "forward", "fp32", "nchw", "96x56x56")
-    assert static.key_of(spec) == "inception_dwconv forward fp32 nchw 96x56x56 sm_90"
-
-
-def test_the_gate_has_every_stage_on_sm_90_and_two_on_the_others() -> None:
-    specs = static.gated_specs(["inception_dwconv"])
-    per = {arch: {s.shape for s in specs if s.arch == arch} for arch in ("sm_80", "sm_90", "sm_100", "sm_120")}
-    assert {arch: len(shapes) for arch, shapes in per.items()} == {"sm_80": 2, "sm_90": 8, "sm_100": 2, "sm_120": 2}
-    assert all(spec.arch == "sm_90" for spec in static.traced_specs(specs))
-
-
-def test_words_narrow_a_new_baseline_down_kind_by_kind() -> None:
-    specs = static.gated_specs(["inception_dwconv"])
-    narrow = [spec for spec in specs if static._matches(spec, ["fp32", "fp16", "nchw", "sm_90", "96x56x56"], specs)]
-    assert {(s.dtype, s.layout, s.arch, s.shape) for s in narrow} == {
-        ("fp32", "nchw", "sm_90", "96x56x56"),
-        ("fp16", "nchw", "sm_90", "96x56x56"),
-    }
-    assert all(static._matches(spec, [], specs) for spec in specs)
-
-
-def test_a_word_that_nothing_gated_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert static.main(["write", "nhcw"]) == 2
-    assert capsys.readouterr().err == "nothing is gated that matches nhcw\n"
-
-
-def test_an_operation_without_kernels_is_refused() -> None:
-    with pytest.raises(ValueError, match="no kernels of 'softmax' are shipped: there are inception_dwconv"):
-        static.gated_specs(["softmax"])
 
 
 def test_a_failing_trace_is_one_line(folder: Path) -> None:
