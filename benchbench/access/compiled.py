@@ -12,6 +12,7 @@ import hashlib
 import json
 import linecache
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,9 @@ class Access:
 class Resources:
     """What one compiled variant of a kernel needs of a multiprocessor. Bytes and counts, never rounded.
 
-    spill_bytes is the stack; local_accesses counts STL and LDL, local_places are their source lines. instructions is
-    None, with the reason, where a loop has no constant trip count. loaded_before_store: bytes that one thread loads
-    ahead of its first store.
+    spill_bytes is the stack; local_accesses counts STL and LDL, local_places are their source lines, most first.
+    instructions is None, with the reason, where a loop has no constant trip count. loaded_before_store: bytes that one
+    thread loads ahead of its first store.
     """
 
     kernel: str
@@ -173,7 +174,7 @@ def _resources(name: str, arch: str, made: Assembly) -> Resources:
         registers=registers,
         spill_bytes=stack,
         local_accesses=sum(mix.get(word, 0) for word in ("STL", "LDL")),
-        local_places=tuple(dict.fromkeys(place(one.file, one.line) for one in code if one.name in ("STL", "LDL"))),
+        local_places=_local_places(code),
         shared_bytes=shared,
         ctas_per_sm=ctas_per_sm(arch, **limits),
         occupancy=occupancy(arch, **limits),
@@ -237,6 +238,12 @@ def _analysis_hash() -> str:
     here = Path(__file__).parent
     sources = b"".join((here / name).read_bytes() for name in ("compiled.py", "sass.py", "trips.py", "ttir.py"))
     return hashlib.sha256(sources).hexdigest()
+
+
+def _local_places(code: Sequence[sass.Instruction]) -> tuple[str, ...]:
+    """The source lines of local loads and stores, the one with most of them first."""
+    places = Counter(place(one.file, one.line) for one in code if one.name in ("STL", "LDL"))
+    return tuple(name for name, _ in places.most_common())
 
 
 def _read_here(found: Resources, folder: Path) -> Resources:

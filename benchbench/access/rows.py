@@ -81,23 +81,19 @@ def resource_row(spec: Spec) -> Row:
         "widest_bytes": shipped.widest_access(spec),
         "mma": whole.mma,
         "spilled_at": [place for found in [whole, *(found for _, found in others)] for place in found.local_places],
-        "accesses": accesses([whole, *(found for _, found in others)], Path(inspect.getfile(main.function.fn)).parent),
+        "accesses": accesses([whole, *(found for _, found in others)]),
         "programs": main.programs,
         "threads": whole.threads,
         "mix": whole.mix,
     }
 
 
-def accesses(found: Iterable[Resources], folder: Path | None = None) -> list[list[Any]]:
-    """[kind, tensors, width, times, place, statement] of the machine code's loads and stores, equal ones together.
-
-    folder: where the sources lie now, for code that was compiled and kept when they lay elsewhere.
-    """
+def accesses(found: Iterable[Resources]) -> list[list[Any]]:
+    """[kind, tensors, width, times, place, statement] of the machine code's loads and stores, equal ones together."""
     together: dict[tuple[Any, ...], int] = {}
     for one in found:
         for access in one.accesses:
-            here = folder / Path(access.file).name if folder else Path(access.file)
-            statement = linecache.getline(str(here if here.exists() else access.file), access.line).strip()
+            statement = linecache.getline(access.file, access.line).strip()
             where = compiled.place(access.file, access.line)
             key = (access.kind, "/".join(access.tensors), access.width, where, statement)
             together[key] = together.get(key, 0) + access.times

@@ -149,7 +149,7 @@ def _faults(key: str, row: Row) -> list[Finding]:
     """Spills, and accesses out of bounds."""
     found = []
     if row.get("spill_bytes") or row.get("local_accesses"):
-        spilled = ", ".join(row.get("spilled_at") or ())
+        spilled = (row.get("spilled_at") or [""])[0]
         found.append(Finding(row["kernel"], key, "spills, in bytes", 0, row["spill_bytes"], spilled))
     for line in row.get("out_of_bounds") or ():
         found.append(Finding(row["kernel"], key, "reaches out of bounds", "", line))
