@@ -144,6 +144,14 @@ def read(file: Path) -> dict[str, Row]:
     return found
 
 
+def standing_traffic() -> dict[Spec, Row]:
+    """The committed traffic of the installed Triton, as far as its sources are the present ones."""
+    file = baseline_file()
+    found = read(file) if file.exists() else {}
+    items = [item for item in gated() if item.kind == "traffic" and item.key in found]
+    return {item.spec: found[item.key] for item in items if found[item.key].get("made_from") == item.made_from}
+
+
 def write(found: Mapping[str, Row], file: Path) -> None:
     """Keep what the gate needs, one row a line, so that a changed kernel is a readable difference."""
     file.parent.mkdir(parents=True, exist_ok=True)

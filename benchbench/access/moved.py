@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from benchbench.access.shipped import TRACED_BATCH
+from benchbench.access.shipped import TRACED_BATCH, Spec
 from benchbench.access.stock import PRECISIONS, Mixer, stock_bytes
 
 Row = dict[str, Any]
@@ -14,41 +14,80 @@ DTYPE = {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "forward_backward": ("forward", "backward")}
 
 
-def moved_rows(measured: Iterable[Mapping[str, Any]], traffic: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
+def moved_rows(
+    measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, Mapping[str, Any]] | None = None
+) -> list[Row]:
     """A row for each measured point of the Inception mixer whose bytes are known: its axes, bytes and provenance.
 
     measured: results with case, kernel_size, ratio, shape, batch, precision, layout, mode and backend. Stock's bytes
-    are "derived" (access.stock). Ours are "M1": the program sectors of ``rows.traffic_rows`` for the same kernel size,
-    type, layout and shape at ratio 1/8, scaled from the traced batch to the point's.
+    are "derived" (access.stock). Ours are "M1": the program sectors that were traced, of the specs that ``specs_of``
+    names, scaled from the traced batch to the point's.
     """
-    known = {
-        (row["direction"], row["dtype"], row["layout"], row["shape"], int(row["kernel_size"])): row for row in traffic
-    }
     found = []
     for point in measured:
-        if point.get("case") == "inception_dwconv" and point.get("mode") in DIRECTIONS:
-            for moved, provenance in _moved(point, known):
+        if point.get("mode") in DIRECTIONS:
+            for moved, provenance in _moved(point, traffic or {}):
                 axes = {name: point.get(name) for name in AXES}
                 found.append({**axes, "bytes": moved, "provenance": provenance})
     return found
 
 
+def specs_of(point: Mapping[str, Any]) -> tuple[Spec, ...]:
+    """The traces whose sectors add up to what a measured point of our mixer moves; none for any other point."""
+    dtype = DTYPE.get(str(point.get("precision")))
+    if (point.get("case"), point.get("backend")) != ("inception_dwconv", "triton") or dtype is None:
+        return ()
+    size, ratio = int(point["kernel_size"]), Fraction(str(point["ratio"]))
+    finer: Row = {"kernel_size": 0 if size == 11 else size, "ratio": "" if ratio == Fraction(1, 8) else str(ratio)}
+    return tuple(
+        Spec("inception_dwconv", direction, dtype, str(point["layout"]), str(point["shape"]), **finer)
+        for direction in DIRECTIONS.get(str(point["mode"]), ())
+    )
+
+
+def traffic_of(
+    measured: Iterable[Mapping[str, Any]], *, trace: bool = False, told: Callable[[Row], None] | None = None
+) -> dict[Spec, Row]:
+    """What is known of the traces that the measured points need: the committed ones, and with ``trace`` new ones too.
+
+    A committed row counts where its sources are the present ones. A new trace takes seconds; results are kept.
+    """
+    wanted = dict.fromkeys(spec for point in measured for spec in specs_of(point))
+    if not wanted:
+        return {}
+    from benchbench.access import baseline, rows
+
+    known = {spec: row for spec, row in baseline.standing_traffic().items() if spec in wanted}
+    missing = [spec for spec in wanted if spec not in known] if trace else []
+    return known | dict(zip(missing, rows.traffic_rows(missing, told=told), strict=True))
+
+
 AXES = ("case", "kernel_size", "ratio", "shape", "batch", "precision", "layout", "mode", "backend")
 
 
-def _moved(point: Mapping[str, Any], known: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
+def traced_bytes(measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, Mapping[str, Any]]) -> dict[str, float]:
+    """key -> bytes of the points whose kernels were traced, for ``roofline.bars``."""
+    return {
+        str(point["key"]): float(moved)
+        for point in measured
+        if point.get("mode") in DIRECTIONS
+        for moved, provenance in _moved(point, traffic)
+        if provenance == "M1"
+    }
+
+
+def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
     """The bytes of the point and where they are from, if they are known."""
-    precision, layout, size = str(point["precision"]), str(point["layout"]), int(point["kernel_size"])
-    directions = DIRECTIONS[str(point["mode"])]
+    precision, layout = str(point["precision"]), str(point["layout"])
+    if point["case"] != "inception_dwconv":
+        return
     if point["backend"] == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
-        sizes = mixer_of(point)
-        parts = (stock_bytes(sizes, precision=precision, layout=layout, mode=mode) for mode in directions)
-        yield sum(parts), "derived"
-    if point["backend"] == "triton" and Fraction(str(point["ratio"])) == Fraction(1, 8):
-        traced = [known.get((d, DTYPE.get(precision), layout, str(point["shape"]), size)) for d in directions]
-        if all(traced):
-            images = Fraction(int(point["batch"]), TRACED_BATCH)
-            yield int(sum(row["program_sector_bytes"] for row in traced if row) * images), "M1"
+        sizes, modes = mixer_of(point), DIRECTIONS[str(point["mode"])]
+        yield sum(stock_bytes(sizes, precision=precision, layout=layout, mode=mode) for mode in modes), "derived"
+    specs = specs_of(point)
+    if specs and all(spec in traffic for spec in specs):
+        images = Fraction(int(point["batch"]), TRACED_BATCH)
+        yield int(sum(traffic[spec]["program_sector_bytes"] for spec in specs) * images), "M1"
 
 
 def mixer_of(point: Mapping[str, Any]) -> Mixer:

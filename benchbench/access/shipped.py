@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 STAGES = {
@@ -25,7 +26,7 @@ STREAMED = ("x", "y", "grad_x", "grad_y", "g")
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One shipped kernel at one point. shape is "96x56x56"; kernel_size the band's or the kernel's."""
+    """One shipped kernel at one point. shape is "96x56x56"; kernel_size the band's or the kernel's; ratio "" is 1/8."""
 
     op: str
     direction: str
@@ -34,6 +35,12 @@ class Spec:
     shape: str
     arch: str = "sm_90"
     kernel_size: int = 0
+    ratio: str = ""
+
+    @property
+    def branch(self) -> int:
+        """Channels of one branch of the mixer."""
+        return int(self.sizes[0] * Fraction(self.ratio or "1/8"))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -156,7 +163,7 @@ def _inception_plan(spec: Spec, batch: int) -> Any:
         _torch_dtype(spec.dtype),
         spec.layout,
         int(spec.arch.removeprefix("sm_")),
-        branch=spec.sizes[0] // 8,
+        branch=spec.branch,
         band=spec.kernel_size or 11,
         direction=spec.direction,
     )
@@ -175,7 +182,7 @@ def _inception_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
     import torch
 
     module, x, plan = _inception_host(spec), _tensor(spec, batch), _inception_plan(spec, batch)
-    branch, band, dtype = spec.sizes[0] // 8, spec.kernel_size or 11, x.dtype
+    branch, band, dtype = spec.branch, spec.kernel_size or 11, x.dtype
     weights = [torch.randn(branch, 1, *kernel).to(dtype) for kernel in ((3, 3), (1, band), (band, 1))]
     if spec.direction == "backward":
         grad_y = torch.randn_like(x)
@@ -186,7 +193,7 @@ def _inception_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
 
 def _inception_floor(spec: Spec) -> int:
     channels, height, width = spec.sizes
-    convolved = 3 * (channels // 8) if spec.direction == "backward" else 0
+    convolved = 3 * spec.branch if spec.direction == "backward" else 0
     return (2 * channels + convolved) * height * width
 
 
@@ -260,8 +267,7 @@ ADAPTERS = {
 
 def widest_access(spec: Spec) -> int:
     """Bytes of the widest vector that the alignment of rows (NCHW) or of channel groups (NHWC) allows, at most 16."""
-    channels, _, width = spec.sizes
-    run = width if spec.layout == "nchw" else channels // 8
+    run = spec.sizes[2] if spec.layout == "nchw" else spec.branch
     length = run * spec.itemsize
     return min(16, length & -length)
 

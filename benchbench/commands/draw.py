@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchbench.reports.chart import Chart
     from benchbench.store import Run
 
-CHARTS = ("figure1", "kernels", "ratio", "access", "breakdown", "energy")
+CHARTS = ("figure1", "kernels", "ratio", "roofline", "access", "breakdown", "energy", "history")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,12 +27,18 @@ def add_to(app: typer.Typer) -> None:
 
 def plot(
     chart: Annotated[str, typer.Argument(metavar="|".join(CHARTS))],
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Default: latest.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Default: latest. history: keys, cases or patterns.")
+    ] = None,
     x: Annotated[str, typer.Option("--x", help="figure1, energy: train or infer.")] = "train",
     everything: Annotated[bool, typer.Option("--all", help="figure1: every network, families, Pareto front.")] = False,
     energy: Annotated[bool, typer.Option("--energy", help="figure1: accuracy against joules an image.")] = False,
     precision: Annotated[str, typer.Option("--precision", help="Which, where several were measured.")] = "",
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="figure1: the paper's points.")] = True,
+    baseline: Annotated[str, typer.Option("--baseline", help="history: the pinned baseline.")] = "main",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="access, roofline: trace our kernels where the repository has no trace.")
+    ] = False,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
     formats: Annotated[str, typer.Option("--format", help="png,svg,pdf.")] = "png,svg,pdf",
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the files go.")] = Path("."),
@@ -48,19 +54,24 @@ def plot(
 
     if chart not in CHARTS:
         raise PlanError(f"no chart is called {chart!r}: {nearest(chart, CHARTS)}")
-    results, conditions = stored(store, runs)
+    name = "energy" if energy else chart
     try:
-        name = "energy" if energy else chart
-        drawn = _draw(
-            name,
-            results,
-            x=x,
-            precision=precision,
-            overlay=overlay,
-            everything=everything,
-            theme=theme,
-            conditions=conditions,
-        )
+        if name == "history":
+            drawn = _history(store, runs, baseline, theme)
+        else:
+            results, conditions = stored(store, runs)
+            look: dict[str, Any] = {"theme": theme, "conditions": conditions}
+            if name == "roofline":
+                drawn = _roofline(store, runs, results, trace=trace, **look)
+            else:
+                chosen: dict[str, Any] = {
+                    "x": x,
+                    "precision": precision,
+                    "overlay": overlay,
+                    "everything": everything,
+                    "trace": trace,
+                }
+                drawn = _draw(name, results, **chosen, **look)
         paths = save(drawn, output, formats=tuple(word.strip() for word in formats.split(",")))
     except ValueError as error:
         raise PlanError(str(error)) from None
@@ -84,6 +95,7 @@ def _draw(
     overlay: bool,
     precision: str,
     everything: bool = False,
+    trace: bool = False,
     **common: Any,
 ) -> Chart:
     from benchbench.reports import access, breakdown, energy, figure1, kernels, ratio
@@ -94,7 +106,7 @@ def _draw(
     if chart == "energy":
         return energy.energy(results, x=x, **common)
     if chart == "access":
-        return access.access(results, _moved(results), **common)
+        return access.access(results, _moved(results, trace=trace), **common)
     plain: dict[str, Callable[..., Chart]] = {
         "kernels": kernels.kernels,
         "ratio": ratio.ratio,
@@ -103,15 +115,45 @@ def _draw(
     return plain[chart](results, **common)
 
 
-def _moved(results: pandas.DataFrame) -> pandas.DataFrame | None:
-    """The bytes that are known without a trace: what the stock mixer moves by PyTorch's rules."""
+def _moved(results: pandas.DataFrame, *, trace: bool) -> pandas.DataFrame | None:
+    """The bytes that are known: what the stock mixer moves by PyTorch's rules, and what our kernels were traced to."""
     import pandas
 
-    from benchbench.access.moved import moved_rows
+    from benchbench.access import moved
+    from benchbench.commands.memory import said_traced
     from benchbench.commands.results import rows_of
 
-    known = moved_rows(rows_of(results[results["status"] == "ok"]))
+    good = rows_of(results[results["status"] == "ok"])
+    known = moved.moved_rows(good, moved.traffic_of(good, trace=trace, told=said_traced))
     return pandas.DataFrame(known) if known else None
+
+
+def _roofline(
+    store: Path, runs: list[str] | None, results: pandas.DataFrame, *, trace: bool, theme: str, conditions: str
+) -> Chart:
+    import pandas
+
+    from benchbench.commands.memory import bars_of
+    from benchbench.reports.roofline import roofline
+
+    points, roofs = bars_of(store, runs, results, trace=trace)
+    return roofline(pandas.DataFrame(points), roofs, theme=theme, conditions=conditions)
+
+
+def _history(store: Path, cases: list[str] | None, baseline: str, theme: str) -> Chart:
+    import pandas
+
+    from benchbench import baselines
+    from benchbench.commands.past import rows_of
+    from benchbench.reports.history import history
+
+    pinned = baselines.find(store, baseline, None)
+    found = [row for case in cases or ["*"] for row in rows_of(store, pinned, case)]
+    if not found:
+        raise ValueError(
+            f"baseline {baseline} has no point that is {', '.join(cases or ['*'])}: bench show {pinned.id}"
+        )
+    return history(pandas.DataFrame(found), theme=theme)
 
 
 def stored(store: Path, words: list[str] | None) -> tuple[pandas.DataFrame, str]:

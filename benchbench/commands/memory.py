@@ -21,6 +21,8 @@ from benchbench.commands.terminal import (
 )
 
 if TYPE_CHECKING:
+    import pandas
+
     from benchbench.access.shipped import Spec
 
 File = Annotated[str, typer.Argument(metavar="[FILE]", help="A file of your own that defines example().")]
@@ -218,33 +220,48 @@ def roofline(
     output: Output = None,
 ) -> int:
     """Points of runs under the roofs measured in the same runs: share of the roof, and what limits each."""
-    from dataclasses import asdict
-
     import pandas
 
-    from benchbench.access import roofline as model
     from benchbench.commands.draw import stored
-    from benchbench.commands.results import rows_of
     from benchbench.reports import roofline as chart
-    from benchbench.reports import table
     from benchbench.reports.save import save
 
     results, conditions = stored(store, runs)
-    good = rows_of(results[results["status"] == "ok"])
     with usage():
-        roofs = model.roofs_from(good)
-        bars = [asdict(bar) for bar in model.bars(good, roofs, imported=_counted(store, runs))]
-        named = {row["key"]: {"name": table.name(row), "case": row["case"]} for row in good}
-        points = [named[bar["key"]] | bar for bar in bars]
+        points, roofs = bars_of(store, runs, results)
         if plot is not None:
-            drawn = chart.roofline(pandas.DataFrame(points), asdict(roofs), theme=theme, conditions=conditions)
+            drawn = chart.roofline(pandas.DataFrame(points), roofs, theme=theme, conditions=conditions)
             for path in save(drawn, plot):
                 note(str(path))
     if json or form == "csv" or output is not None:
         print_rows(points, as_json=json, form=form, output=output)
     else:
-        _print_bars(points, asdict(roofs))
+        _print_bars(points, roofs)
     return 0 if points else 5
+
+
+def bars_of(
+    store: Path, runs: list[str] | None, results: pandas.DataFrame, *, trace: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The bars of the good points, each with its name and case, and the roofs of the same runs."""
+    from dataclasses import asdict
+
+    from benchbench.access import moved
+    from benchbench.access import roofline as model
+    from benchbench.commands.results import rows_of
+    from benchbench.reports import table
+
+    good = rows_of(results[results["status"] == "ok"])
+    roofs = model.roofs_from(good)
+    traced = moved.traced_bytes(good, moved.traffic_of(good, trace=trace, told=said_traced))
+    bars = [asdict(bar) for bar in model.bars(good, roofs, traced, imported=_counted(store, runs))]
+    named = {row["key"]: {"name": table.name(row), "case": row["case"]} for row in good}
+    return [named[bar["key"]] | bar for bar in bars], asdict(roofs)
+
+
+def said_traced(row: dict[str, Any]) -> None:
+    """A line for a kernel that was traced, because each takes seconds."""
+    note(f"traced {row['kernel']}, {row['direction']} at {row['shape']}, {row['dtype']}, {row['layout']}")
 
 
 def _counted(store: Path, words: list[str] | None) -> dict[str, float]:

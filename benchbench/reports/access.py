@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench.reports import rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.curves import MODES
-from benchbench.reports.limits import Controls, controls
+from benchbench.reports.limits import Controls, controls, limit, summary
 from benchbench.reports.roofline import PROVENANCE
 from benchbench.reports.sheet import sheet, words
 from benchbench.reports.table import name
@@ -63,9 +63,10 @@ def access(
     good = good[good["backend"].isin([backend for backend, _ in BACKENDS])]
     good, shape, others = _only(good, "shape", shape)
     good, mode, more = _only(good, "mode", mode)
-    data = _with_bytes(good, moved, controls(results))
+    known = controls(results)
+    data = _with_bytes(good, moved, known)
     groups = _groups(data)
-    notes = [*_notes(data), *others, *more, *notes, *rows.not_measured(frame)]
+    notes = [*_notes(data), *summary(good, known), *others, *more, *notes, *rows.not_measured(frame)]
     with style(chosen):
         about = words(conditions, shape, MODES.get(mode, mode), *rows.shared(good, conditions, named))
         figure = _draw(groups, chosen, subtitle=about, notes=notes)
@@ -86,7 +87,7 @@ def _only(frame: pandas.DataFrame, column: str, wanted: str) -> tuple[pandas.Dat
 
 
 def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: Controls) -> pandas.DataFrame:
-    """Adds label, floor_bytes, moved_bytes and provenance."""
+    """Adds label, floor_bytes, moved_bytes, provenance, and limited_by in words."""
     known_by = (*_IDENTITY, *(column for column in _FINER if moved is not None and column in moved.columns))
     counted: dict[tuple[str, ...], tuple[float, str]] = {}
     for row in [] if moved is None else moved.to_dict("records"):
@@ -103,6 +104,7 @@ def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: C
         "floor_bytes": [rows.value(row["work_bytes"]) for row in records],
         "moved_bytes": [size for size, _ in found],
         "provenance": [letter for _, letter in found],
+        "limited_by": [limit(row, known) for row in records],
     }
     named = rows.told_apart(good.assign(label=columns.pop("label")), "label", ("backend",))
     return named.assign(**columns)

@@ -69,9 +69,12 @@ def limit(record: Mapping[Any, Any], known: Controls) -> str:
     return f"not memory alone: its least bytes at {units.share_text(share)} of the copy rate, so it moves more or waits"
 
 
-def summary(results: pandas.DataFrame) -> list[str]:
-    """How many points each limit holds, most first: "12 points are limited by memory"."""
-    known = controls(results)
+def summary(results: pandas.DataFrame, known: Controls | None = None) -> list[str]:
+    """How many points each limit holds, most first: "12 points are limited by memory".
+
+    known: the controls, where these results are a part of the run and lack them.
+    """
+    known = known or controls(results)
     kinds: dict[str, int] = {}
     for record in rows.measured(rows.tidy(results)).to_dict("records"):
         text = limit(record, known)

@@ -8,7 +8,9 @@ import pytest
 
 pytest.importorskip("triton")
 
-from benchbench.access.moved import mixer_of, moved_rows
+from benchbench.access import baseline, rows
+from benchbench.access.moved import mixer_of, moved_rows, specs_of, traffic_of
+from benchbench.access.shipped import Spec
 from benchbench.access.stock import stock_bytes
 
 POINT: dict[str, Any] = {
@@ -22,11 +24,10 @@ POINT: dict[str, Any] = {
     "mode": "forward_backward",
     "backend": "aten",
 }
-SAME = {"dtype": "fp32", "layout": "nchw", "shape": "96x56x56", "kernel_size": 11}
-TRAFFIC = [
-    {**SAME, "direction": direction, "program_sector_bytes": sectors}
+TRAFFIC = {
+    Spec("inception_dwconv", direction, "fp32", "nchw", "96x56x56"): {"program_sector_bytes": sectors}
     for direction, sectors in (("forward", 1000), ("backward", 1500))
-]
+}
 
 
 def test_stocks_bytes_are_derived_for_both_directions() -> None:
@@ -54,3 +55,32 @@ def test_ours_are_the_traced_bytes_at_the_points_batch() -> None:
 )
 def test_what_is_not_known_has_no_row(change: dict[str, Any]) -> None:
     assert moved_rows([{**POINT, **change}], TRAFFIC) == []
+
+
+def test_a_point_of_ours_names_its_traces_and_no_other_point_names_any() -> None:
+    ours = {**POINT, "backend": "triton", "kernel_size": 7, "ratio": "1/4", "precision": "tf32", "layout": "nhwc"}
+    finer = {"kernel_size": 7, "ratio": "1/4"}
+    assert specs_of(ours) == tuple(
+        Spec("inception_dwconv", direction, "fp32", "nhwc", "96x56x56", **finer)
+        for direction in ("forward", "backward")
+    )
+    assert specs_of(POINT) == ()
+    assert specs_of({**ours, "precision": "amp-fp16"}) == ()
+
+
+def test_committed_traces_are_taken_and_others_made_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    (forward, backward) = TRAFFIC
+    traced: list[Spec] = []
+
+    def trace(specs: list[Spec], **_: Any) -> list[dict[str, Any]]:
+        traced.extend(specs)
+        return [TRAFFIC[spec] for spec in specs]
+
+    monkeypatch.setattr(baseline, "standing_traffic", lambda: {forward: TRAFFIC[forward]})
+    monkeypatch.setattr(rows, "traffic_rows", trace)
+    ours = [POINT, {**POINT, "backend": "triton"}]
+    assert traffic_of(ours) == {forward: TRAFFIC[forward]}
+    assert traced == []
+    assert traffic_of(ours, trace=True) == TRAFFIC
+    assert traced == [backward]
+    assert traffic_of([POINT], trace=True) == {}
