@@ -1,10 +1,11 @@
 # Everything here builds its own virtual environment first: nothing is expected of the machine but Python and make.
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: sweep test test-all check resources clean
+.PHONY: sweep test test-all check static resources clean
 
 # The sweep of the README. On a machine without a GPU it picks small shapes, says so, and ends within five minutes.
 sweep: $(READY)
@@ -23,6 +24,16 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+# Registers, spills and traffic of our kernels against the committed baseline, no GPU needed: what has changed since is
+# compiled and traced again, and a sample of the rest. A changed kernel is renewed in the baseline by
+# python -m benchbench.access.static write.
+static: $(READY)
+	$(BIN)/bench check --static --jobs $(JOBS)
+
+# The same for every kernel, shape and architecture, nothing taken from the baseline: an hour and more on two cores.
+resources: $(READY)
+	$(BIN)/bench check --static --all --jobs $(JOBS)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -58,7 +58,7 @@ TABLE = {
     "child": ("plan", "record"),
     "run": ("child", "plan", "record", "store"),
     "registry": ("sweeps",),
-    "access": ("work", "kernels", "access"),
+    "access": ("work", "network_work", "kernels", "access"),
     "gate": ("series", "stats", "gate"),
     "campaign": ("run", "store", "plan", "gate", "record", "stats"),
     "baselines": ("store",),

@@ -206,6 +206,8 @@ def _cell(value: Any, *, as_json: bool) -> Any:
         return value
     if isinstance(value, float):
         return round(value, 4)
+    if isinstance(value, dict):
+        return " ".join(f"{name} {count}" for name, count in value.items())
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -255,8 +257,21 @@ def bars_of(
     roofs = model.roofs_from(good)
     traced = moved.traced_bytes(good, moved.traffic_of(good, trace=trace, told=said_traced))
     bars = [asdict(bar) for bar in model.bars(good, roofs, traced, imported=_counted(store, runs))]
-    named = {row["key"]: {"name": table.name(row), "case": row["case"]} for row in good}
+    named = {row["key"]: {"name": table.name(row), "case": row["case"], **_layerwise(row)} for row in good}
     return [named[bar["key"]] | bar for bar in bars], asdict(roofs)
+
+
+def _layerwise(row: dict[str, Any]) -> dict[str, Any]:
+    """The mode, and what a network would move and compute layer by layer, which is no floor; null where not known."""
+    from benchbench.access.layerwise import layer_by_layer
+
+    found = layer_by_layer(row)
+    return {
+        "mode": row.get("mode"),
+        "layerwise_bytes": found.bytes_moved if found else None,
+        "layerwise_flops": found.flops if found else None,
+        "layerwise_bytes_per_s": found.bytes_moved / row["median_s"] if found else None,
+    }
 
 
 def said_traced(row: dict[str, Any]) -> None:
@@ -293,3 +308,18 @@ def _print_bars(points: list[dict[str, Any]], roofs: dict[str, Any]) -> None:
         for point in points
     ]
     print_rows(shown)
+    layers = [point for point in points if point["layerwise_bytes"]]
+    if layers:
+        rate = roofs["memory_bytes_per_s"]
+        print_rows(
+            [
+                {
+                    "network": point["name"],
+                    "mode": point["mode"],
+                    "bytes, layer by layer": units.bytes_text(point["layerwise_bytes"]),
+                    "of the memory roof": units.share_text(point["layerwise_bytes_per_s"] / rate),
+                }
+                for point in layers
+            ],
+            title="every layer's input read once and output written once: no floor, layers can be fused",
+        )
