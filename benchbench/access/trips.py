@@ -171,7 +171,9 @@ def _forget(one: Instruction, state: State) -> None:
         state.pop(operand.strip(), None)
     for operand in one.operands[:2]:
         if (register := _REGISTER.match(_bare(operand))) and not operand.strip().startswith(("[", "-", "!")):
-            wide = 4 if "128" in one.opcode else 2 if re.search(r"64|WIDE|CS2R", one.opcode) else 1
+            # A funnel shift takes 64 bits and gives 32.
+            pair = re.search(r"64|WIDE|CS2R", one.opcode) is not None and one.name != "SHF"
+            wide = 4 if "128" in one.opcode else 2 if pair else 1
             wide = 64 if "MMA" in one.name and "HFMA2" not in one.name else wide
             for extra in range(wide):
                 state.pop(f"{register[1]}{int(register[2]) + extra}", None)

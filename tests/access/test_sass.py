@@ -86,6 +86,18 @@ def test_a_counter_that_starts_as_a_half_precision_constant_is_followed() -> Non
     assert found[1] == 3
 
 
+def test_a_counter_beside_a_funnel_shift_which_writes_one_register_is_followed() -> None:
+    found = trips(
+        "MOV R5, RZ",
+        ".L_x_0:",
+        "SHF.L.U64.HI R4, R4, 0x2, R7",
+        "IADD3 R5, R5, 0x20, RZ",
+        "ISETP.NE.U32.AND P0, PT, R5, 0x100, PT",
+        "@P0 BRA `(.L_x_0)",
+    )
+    assert found == [1, 8, 8, 8, 8, 1]
+
+
 def test_a_64_bit_counter_in_two_registers_is_followed() -> None:
     found = trips(
         "UMOV UR4, 0xfffa8800",
