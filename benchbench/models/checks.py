@@ -45,9 +45,9 @@ def mixers(step: Step) -> Iterator[Comparison]:
         plain, exact = by_definition(mixer), by_definition(mixer, torch.float64)
         grad = _random_gradient(mixer, x, step) if step.optimizer is not None else None
         results = [
-            _applied(mixer, x, grad, step.autocast()),
-            _applied(plain, x, grad, step.autocast()),
-            _applied(exact, x.double(), None if grad is None else grad.double(), step.autocast()),
+            applied(mixer, x, grad, step.autocast()),
+            applied(plain, x, grad, step.autocast()),
+            applied(exact, x.double(), None if grad is None else grad.double(), step.autocast()),
         ]
         for name in results[0]:
             out, defined, truth = (result[name] for result in results)
@@ -150,7 +150,7 @@ def outermost_mixers(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn
         yield from outermost_mixers(child, f"{path}.{name}" if path else name)
 
 
-def _applied(
+def applied(
     mixer: nn.Module, x: Tensor, grad: Tensor | None, autocast: AbstractContextManager[Any]
 ) -> dict[str, Tensor]:
     if grad is None:

@@ -181,7 +181,7 @@ def _workload(
         raise Skip("inference has no optimizer: it is measured once, under optimizer=sgd")
 
     def make(device: str) -> Any:
-        _refuse_device(device, precision, backend)
+        refuse_device(device, precision, backend)
         try:
             from benchbench.models import step
             from benchbench.models.build import ImageSizeError, build
@@ -248,7 +248,7 @@ def _refuse_ratio(ratio: str, channels: int, *, branches: int) -> None:
         raise Skip(f"a ratio of {ratio} leaves none of the {channels} channels of stage 1 to convolve")
 
 
-def _refuse_device(device: str, precision: str, backend: str) -> None:
+def refuse_device(device: str, precision: str, backend: str) -> None:
     """Raises Skip for what is arithmetic, or a library, of NVIDIA GPUs where the device is none."""
     if device.startswith("cuda"):
         return
