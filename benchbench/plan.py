@@ -267,12 +267,13 @@ def _values(case: Case, axis: Axis, request: Request) -> tuple[Value, ...]:
 
 
 def _models_named(word: str, axis: Axis, offered: Sequence[Value], named: object) -> list[Value]:
-    """What a word of --model means for a case: what it measures anyway, else any of its choices.
+    """What a word of --model means for a case: what it measures anyway; where no case does, any of its choices.
 
     A name that no case lists goes to the case that is open to any.
     """
     matching = [value for value in offered if fnmatchcase(str(value), word)]
-    if matching or named is not None:
+    anyway = [v for case in CASES.values() for a in case.axes if a.name == "model" for v in a.values]
+    if named is not None or any(fnmatchcase(str(value), word) for value in anyway):
         return matching
     if axis.choices:
         return [choice for choice in axis.choices if fnmatchcase(choice, word)]
