@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchbench.kernels.depthwise_conv import DepthwiseConv2d, depthwise_conv, reference
 from benchbench.kernels.depthwise_conv.operation import _gradients, _operation
@@ -175,3 +175,22 @@ def test_what_the_kernels_do_not_do_is_refused_at_construction(named: dict[str, 
     with pytest.raises(ValueError, match=words) as raised:
         DepthwiseConv2d(**{"in_channels": 4, "kernel_size": 3} | named)
     assert "\n" not in str(raised.value)
+
+
+def test_torch_func_differentiates_through_the_reference() -> None:
+    x = torch.randn(2, 4, 5, 6)
+    weight = torch.randn(3, 1, 3, 3)
+
+    def loss(weight: Tensor, x: Tensor) -> Tensor:
+        return depthwise_conv(x, weight, identity_channels=1).square().sum()
+
+    def plain(weight: Tensor, x: Tensor) -> Tensor:
+        return reference.depthwise_conv(x, weight, identity_channels=1).square().sum()
+
+    for place in (0, 1):
+        torch.testing.assert_close(torch.func.grad(loss, place)(weight, x), torch.func.grad(plain, place)(weight, x))
+    _, tangent = torch.func.jvp(loss, (weight, x), (weight, x))
+    _, expected = torch.func.jvp(plain, (weight, x), (weight, x))
+    torch.testing.assert_close(tangent, expected)
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x[:, None])
+    torch.testing.assert_close(each.sum(0), torch.func.grad(plain)(weight, x))

@@ -203,3 +203,21 @@ def test_only_the_input_and_the_weights_are_kept_for_the_backward() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         inception_dwconv(x, *rest)
     assert {tensor.data_ptr() for tensor in kept} == {tensor.data_ptr() for tensor in (x, *rest[:3])}
+
+
+def test_torch_func_differentiates_a_model_through_the_reference() -> None:
+    stock, ours = (InceptionDWConv2d(16, band_kernel_size=5, backend=name) for name in ("reference", "triton"))
+    ours.load_state_dict(stock.state_dict())
+    x = torch.randn(2, 16, 6, 7)
+
+    def gradients(module: torch.nn.Module) -> dict[str, Tensor]:
+        def loss(parameters: dict[str, Tensor]) -> Tensor:
+            y: Tensor = torch.func.functional_call(module, parameters, (x,)).square().sum()
+            return y
+
+        return torch.func.grad(loss)(dict(module.named_parameters()))  # type: ignore[no-any-return]
+
+    expected, found = gradients(stock), gradients(ours)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name])

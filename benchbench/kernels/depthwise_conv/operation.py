@@ -33,15 +33,26 @@ def depthwise_conv(
     channels last is copied first, the one hidden copy there is (an output gradient in the other layout likewise).
     Differentiable once, weight gradients bit-equal from run to run; second derivatives: ``reference.depthwise_conv``.
 
-    torch.vmap over x folds into the batch. torch.func.grad takes no torch.library operation: give it the reference.
+    torch.vmap over x folds into the batch. torch.func.grad, vjp and jvp take no torch.library operation: under them the
+    reference runs.
 
     Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
     """
     check(x, weight, bias, identity_channels)
     if out_dtype is None and x.dtype in KERNEL_DTYPES and torch.is_autocast_enabled(x.device.type):
         out_dtype = torch.get_autocast_dtype(x.device.type)
+    if _is_transformed():
+        return reference.depthwise_conv(x, weight, bias, identity_channels=identity_channels, out_dtype=out_dtype)
     y: Tensor = _operation(x, weight, bias, identity_channels, x.dtype if out_dtype is None else out_dtype)
     return y
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func.grad, vjp, jvp or what is made of them is at work, which take no torch.library operation."""
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return False
+    differentiating = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
+    return any(level.key() in differentiating for level in torch._C._functorch.get_interpreter_stack() or ())
 
 
 def check(x: Tensor, weight: Tensor, bias: Tensor | None, identity_channels: int) -> None:

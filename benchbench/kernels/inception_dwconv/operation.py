@@ -50,15 +50,27 @@ def inception_dwconv(
     On a GPU every shape runs this folder's Triton kernels. CPU tensors run the reference, unless Triton interprets its
     kernels. x may be a slice of the channels or have an expanded batch; any other non-dense x, and a gradient of y that
     is not dense, is copied first: the one hidden copy there is. Differentiable once; for second derivatives use the
-    reference (InceptionDWConv2d with backend="reference").
+    reference (InceptionDWConv2d with backend="reference"). torch.func.grad and jvp take no torch.library operation:
+    under them the reference runs.
 
     Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
     """
     _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column), out_dtype)
     if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
         out_dtype = torch.get_autocast_dtype(x.device.type)
+    if _is_transformed():
+        weights, biases = (w_square, w_row, w_column), (b_square, b_row, b_column)
+        return reference.forward(x, weights, biases, out_dtype)
     y: Tensor = _operation(x, w_square, w_row, w_column, b_square, b_row, b_column, out_dtype or x.dtype)
     return y
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func.grad, vjp, jvp or what is made of them is at work, which take no torch.library operation."""
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return False
+    differentiating = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
+    return any(level.key() in differentiating for level in torch._C._functorch.get_interpreter_stack() or ())
 
 
 def _check(
