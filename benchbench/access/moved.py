@@ -78,9 +78,9 @@ def traced_bytes(measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, M
 
 def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
     """The bytes of the point and where they are from, if they are known."""
-    precision, layout = str(point["precision"]), str(point["layout"])
     if point["case"] != "inception_dwconv":
         return
+    precision, layout = str(point["precision"]), str(point["layout"])
     if point["backend"] == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
         sizes, modes = mixer_of(point), DIRECTIONS[str(point["mode"])]
         yield sum(stock_bytes(sizes, precision=precision, layout=layout, mode=mode) for mode in modes), "derived"
