@@ -39,7 +39,7 @@ def check_kernels(
 
 def _lines(found: Checked) -> list[str]:
     write = "python -m benchbench.access.static write"
-    failures = f"{len(found.failed)} failures"
+    failures = f"{len(found.failed)} failures, {len(found.findings) - len(found.failed)} notes"
     if not found.baseline:
         return [
             f"{found.made} rows, a sample, held to the thresholds: {failures}",
