@@ -79,6 +79,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["show", "latest", "--store", "empty"], "bench sweep"),
         (["list", "casess"], "did you mean cases?"),
         (["plot", "figur1"], "did you mean figure1?"),
+        (["table", "9"], "1, 2, 3, 4"),
+        (["table", "four"], "such as table 4"),
+        (["table", "8", "--row", "VGG-16"], "LayerNorm"),
         (["--color", "sometimes", "list", "cases"], "--color"),
         (["swep"], "swep"),
     ],
@@ -87,6 +90,20 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
 ) -> None:
     assert word in refusal(capsys, *arguments)
+
+
+@pytest.mark.network
+def test_a_row_of_a_table_is_built_in_that_call_and_told_in_the_promised_fields(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["table", "4", "--row", "ConvNeXt-A", "--row", "efficientnet_b0", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in rows] == ["EfficientNet-B0", "ConvNeXt-A"]
+    wanted = {"model", "img_size", "params_m", "macs_g", "paper_params_m", "paper_macs_g", "top1_pct", "builds", "note"}
+    wanted |= {f"{paper}{mode}_img_per_s" for paper in ("", "paper_") for mode in ("train", "infer")}
+    assert all(wanted <= set(row) for row in rows)
+    assert {row["builds"] for row in rows} == {True}
+    assert f"{rows[1]['params_m']:.1f}" == "3.7"
 
 
 def test_an_empty_list_is_refused_not_ignored(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,9 @@ def add_to(app: typer.Typer) -> None:
 def table(
     number: Annotated[str, typer.Argument(metavar="N", help="1, 2, 4, 5, 6, 7 or 8.")],
     runs: Runs = None,
+    row: Annotated[
+        list[str] | None, typer.Option("--row", metavar="NAME", help="This row: the paper's name or ours; repeatable.")
+    ] = None,
     precision: Precision = "",
     build: Annotated[bool, typer.Option("--build/--no-build", help="Build every row and count it.")] = True,
     store: Store = DEFAULT_STORE,
@@ -47,14 +51,18 @@ def table(
 ) -> int:
     """The paper's table N with what was counted and measured here beside it."""
     from benchbench.plan import PlanError
+    from benchbench.published.entries import entries, entries_named
     from benchbench.reports import paper_table
 
     word = number.removeprefix("table").strip()
     if not word.isdigit():
         raise PlanError(f"no table {number!r}: name one by its number, such as table 4")
     with usage():
-        built = _built(int(word)) if build else {}
-        rows = paper_table.paper_rows(int(word), _results(store, runs), built, precision=precision or None)
+        chosen = entries_named(int(word), row or ())
+        results = _results(store, runs)
+        built = _built(chosen) if build else {}
+        whole = paper_table.paper_rows(int(word), results, built, precision=precision or None)
+        rows = [one for one, entry in zip(whole, entries(int(word)), strict=True) if entry in chosen]
     if json or form == "csv" or (output is not None and output.suffix in (".csv", ".json")):
         print_rows(rows, as_json=json, form=form, output=output)
         return 0
@@ -64,13 +72,9 @@ def table(
     return 0
 
 
-def _built(number: int) -> dict[Entry, Build]:
+def _built(chosen: Sequence[Entry]) -> dict[Entry, Build]:
     """Each row's network built in this call and counted on the meta device; Table 2 has convolutions, no networks."""
-    from benchbench.published.entries import entries
-
-    if number == 2:
-        return {}
-    return {entry: _build(entry) for entry in entries(number)}
+    return {entry: _build(entry) for entry in chosen if entry.table != 2}
 
 
 def _build(entry: Entry) -> Build:

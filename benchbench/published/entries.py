@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -207,11 +207,21 @@ def count_reason(number: int, label: str, img_size: int | str, count: str) -> st
 
 
 def entry_named(number: int, name: str) -> Entry:
-    """The entry of this table with this label or network name. Raises ValueError with the labels there are."""
-    found = [entry for entry in entries(number) if name in (entry.label, entry.network)]
-    if not found:
-        raise ValueError(f"no row {name!r} in table {number}: {', '.join(entry.label for entry in entries(number))}")
-    return found[0]
+    """The first entry of this table with this label or network name. Raises ValueError with the labels there are."""
+    return entries_named(number, (name,))[0]
+
+
+def entries_named(number: int, names: Sequence[str]) -> tuple[Entry, ...]:
+    """The entries of this table with these labels or network names, in its order; without a name all of them.
+
+    Raises ValueError with the labels there are.
+    """
+    found = entries(number)
+    for name in names:
+        if not any(name in (entry.label, entry.network) for entry in found):
+            labels = dict.fromkeys(entry.label for entry in found)
+            raise ValueError(f"no row {name!r} in table {number}: {', '.join(labels)}")
+    return tuple(entry for entry in found if not names or {entry.label, entry.network} & set(names))
 
 
 def identity(entry: Entry) -> tuple[str, int | None, str | None]:

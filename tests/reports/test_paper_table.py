@@ -12,7 +12,7 @@ import pytest
 
 import benchbench
 from benchbench.published import differences
-from benchbench.published.entries import count_reason, entries, entry_named
+from benchbench.published.entries import count_reason, entries, entries_named, entry_named
 from benchbench.reports.paper_table import Build, footnotes, paper_rows, text_rows
 
 Row = Callable[..., dict[str, Any]]
@@ -173,3 +173,14 @@ def test_a_row_or_table_that_does_not_exist_is_refused_with_what_does() -> None:
         entry_named(8, "VGG-16")
     with pytest.raises(ValueError, match="1, 2, 3, 4, 5, 6, 7, 8"):
         paper_rows(9)
+
+
+def test_rows_are_chosen_by_the_papers_name_or_the_networks() -> None:
+    chosen = entries_named(4, ("resnet50", "InceptionNeXt-B"))
+    assert [(entry.label, entry.img_size) for entry in chosen] == [
+        ("ResNet-50", 224),
+        ("RSB-ResNet-50", 224),
+        ("InceptionNeXt-B", 224),
+        ("InceptionNeXt-B", 384),
+    ]
+    assert entries_named(8, ()) == entries(8)
