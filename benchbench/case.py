@@ -100,6 +100,9 @@ class Workload:
             the whole at batch 2. Compute each pair when it is asked for: memory is filled with NaN meanwhile.
     phases: for training, the parts of ``call`` in order, as (name, state -> None) with the names "forward", "backward"
             and "optimizer"; calling them one after another is the same as ``call``.
+    marked: (state, mark) -> outputs: the same call once more, which says mark(name) where a part of it ends, and
+            mark("") after what was for the marking alone. It is timed beside ``call``, part by part, so that the parts
+            can be compared with the whole.
     """
 
     make: Callable[[str], Any]
@@ -107,6 +110,7 @@ class Workload:
     work: Work
     plain: Callable[[Any], Any] | None = None
     phases: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
+    marked: Callable[[Any, Callable[[str], None]], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Record:
     samples_s:     one time a call, on the device's clock (GPU events or a graph); on a CPU the host clock.
     host_samples_s: seconds a call as the host sees them, launches included; equal to samples_s on a CPU.
     forward_s, backward_s, optimizer_s: the parts of training calls, sample by sample.
+    parts_s:       the parts of a marked run beside each sample, by name: a block's mixer, norm, MLP and rest.
     clock:         "events", "graph" or "host": what took samples_s.
     work:          bytes_read, bytes_written, flops, items of one call.
     energy_j:      joules a call from the total-energy counter, None where there is none.
@@ -51,6 +52,7 @@ class Record:
     forward_s: tuple[float, ...] = ()
     backward_s: tuple[float, ...] = ()
     optimizer_s: tuple[float, ...] = ()
+    parts_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     clock: str = ""
     work: Mapping[str, int] | None = None
     peak_memory_bytes: int | None = None
@@ -90,6 +92,7 @@ def from_line(line: str) -> Record:
     try:
         for name in _TUPLES & found.keys():
             found[name] = tuple(found[name])
+        found["parts_s"] = {name: tuple(times) for name, times in found.get("parts_s", {}).items()}
         return Record(**found) if found.keys() <= _KNOWN else Record(**{n: found[n] for n in _KNOWN & found.keys()})
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise SchemaError(f"not a record ({error})") from None

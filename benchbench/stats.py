@@ -34,6 +34,9 @@ THROTTLED_SHARE = 0.05
 COPY_HEADROOM = 1.1
 ONE_WAY_HEADROOM = 1.25
 
+# The column of a part of a marked run, between these.
+_PART = ("part_", "_s")
+
 # From the worst: what a row says when its rounds disagree.
 SEVERITY = ("wrong", "impossible", "crash", "timeout", "oom", "fail", "skip", "ok")
 
@@ -41,9 +44,9 @@ _IDENTITY = ("key", "case", "version", "arm")
 MEASURES = (
     "status", "reason", "rounds", "samples", "median_s", "low_s", "high_s", "within_spread", "between_spread",
     "host_median_s", "throughput_img_per_s", "throughput_low_img_per_s", "throughput_high_img_per_s", "bytes_per_s",
-    "flops_per_s", "work_bytes", "work_flops", "items", "forward_s", "backward_s", "optimizer_s", "peak_memory_bytes",
-    "energy_j", "joules_per_image", "joules_low_per_image", "joules_high_per_image", "compile_s", "warmup_class",
-    "capped", "throttled", "overhead_bound", "backend_ran", "clock",
+    "flops_per_s", "work_bytes", "work_flops", "items", "forward_s", "backward_s", "optimizer_s", "parts_share",
+    "peak_memory_bytes", "energy_j", "joules_per_image", "joules_low_per_image", "joules_high_per_image", "compile_s",
+    "warmup_class", "capped", "throttled", "overhead_bound", "backend_ran", "clock",
 )  # fmt: skip
 
 
@@ -88,7 +91,22 @@ def results(records: Sequence[Record], *, level: float = 0.95) -> pandas.DataFra
     measures |= _notes(points)
     measures["overhead_bound"] = _overhead_bound(identity["case"], measures["median_s"])
     axes = _axes([point.first.params for point in points])
-    return pandas.DataFrame(identity | axes | {name: measures[name] for name in MEASURES})
+    parts = _parts(timed, sizes)
+    return pandas.DataFrame(identity | axes | {name: measures[name] for name in MEASURES} | parts)
+
+
+def parts_of(columns: Iterable[Any]) -> dict[str, str]:
+    """The columns of a frame of results that hold parts of calls: the part's name -> the column's."""
+    first, last = _PART
+    named = (str(column) for column in columns)
+    return {name[len(first) : -len(last)]: name for name in named if name.startswith(first) and name.endswith(last)}
+
+
+def _parts(timed: Sequence[Record], sizes: NDArray[np.int64]) -> dict[str, Array]:
+    """The median of the rounds' medians of every part that any record has; NaN where a point has no such part."""
+    named = dict.fromkeys(name for record in timed for name in record.parts_s)
+    columns = {name: _each([record.parts_s.get(name, ()) for record in timed], _median) for name in named}
+    return {f"{_PART[0]}{name}{_PART[1]}": _within(found, sizes, _known_median) for name, found in columns.items()}
 
 
 def _grouped(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -204,7 +222,14 @@ def _times(timed: Sequence[Record], sizes: NDArray[np.int64], level: float) -> d
         "forward_s": middle("forward_s"),
         "backward_s": middle("backward_s"),
         "optimizer_s": middle("optimizer_s"),
+        "parts_share": _within(_each([_shares(record) for record in timed], _median), sizes, _known_median),
     }
+
+
+def _shares(record: Record) -> list[float]:
+    """The parts of each marked run, together, over the sample beside it."""
+    runs = zip(*record.parts_s.values(), strict=True)
+    return [sum(run) / whole for run, whole in zip(runs, record.samples_s, strict=False) if whole > 0]
 
 
 def _work(points: Sequence[_Point]) -> dict[str, Array]:

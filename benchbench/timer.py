@@ -20,6 +20,7 @@ from benchbench.clocks import Clock, EventClock, HostClock, clock_for
 __all__ = ["Clock", "EventClock", "HostClock", "Policy", "Samples", "Stopping", "clock_for", "measure"]
 
 Part = tuple[str, Callable[[], Any]]
+Marked = Callable[[Callable[[str], None]], Any]
 
 # The backlog is this much longer than the launches it hides, and never longer than the cap.
 _HOLD_MARGIN = 1.5
@@ -75,6 +76,7 @@ class Samples:
     ended_s:        when each sample of samples_s was over, on the clock's ``now``: where a monitor's looks tell in what
                     state the device was.
     phases:         the parts of each sample, by name; they add up to samples_s.
+    parts:          the parts of the marked run beside each sample, by name; they are in no other time.
     clock:          what took samples_s: "events" (behind a backlog) or "host".
     warmup_class:   flat, warming, slowing, bimodal or unsteady: the series from the first warm-up call on.
     warmup_s, warmup_calls: work done before the first sample.
@@ -87,6 +89,7 @@ class Samples:
     host_samples_s: tuple[float, ...]
     ended_s: tuple[float, ...]
     phases: Mapping[str, tuple[float, ...]]
+    parts: Mapping[str, tuple[float, ...]]
     clock: str
     warmup_class: str
     warmup_s: float
@@ -102,16 +105,18 @@ class Samples:
 class _Meter:
     """Takes samples of one operation, and learns from each batch how long a backlog the next one needs."""
 
-    def __init__(self, clock: Clock, parts: Sequence[Part], *, cold: bool) -> None:
+    def __init__(self, clock: Clock, parts: Sequence[Part], *, cold: bool, marked: Marked | None = None) -> None:
         self.clock = clock
         self.parts = parts
         self.cold = cold
+        self.marked = marked
         self.hold_s = 0.0
         self.hold_factor = _HOLD_MARGIN
         self.issue_s = self.run_s = float("inf")
         self.most = _MOST_BEHIND_ONE_HOLD
         self.gaps = 0
         self.ended: list[float] = []
+        self.apart: list[dict[str, float]] = []
 
     def take(self, count: int) -> list[list[float]]:
         """``count`` samples: the seconds of each part of each."""
@@ -123,7 +128,7 @@ class _Meter:
     def _batch(self, count: int) -> list[list[float]]:
         """Samples behind one backlog."""
         clock = self.clock
-        marks, reached = [], []
+        marks, reached, spans = [], [], []
         clock.hold(self.hold_s)
         began = clock.now()
         for _ in range(count):
@@ -137,13 +142,34 @@ class _Meter:
                 del output
             reached.append(clock.reached(row[0]))
             marks.append(row)
+            spans.append(self._marked_run())
         issued = clock.now() - began
         clock.synchronize()
-        over = clock.now()
-        self.ended += [over - clock.between(row[-1], marks[-1][-1]) for row in marks]
+        over, last = clock.now(), spans[-1][-1][1] if self.marked else marks[-1][-1]
+        self.ended += [over - clock.between(row[-1], last) for row in marks]
         rows = [[clock.between(a, b) for a, b in pairwise(row)] for row in marks]
-        self._learn([sum(row) for row in rows], issued, reached)
+        apart = [self._summed(run) for run in spans]
+        self.apart += apart
+        self._learn([sum(row) + sum(run.values()) for row, run in zip(rows, apart, strict=True)], issued, reached)
         return rows
+
+    def _marked_run(self) -> list[tuple[str, Any]]:
+        """The marks of the run beside a sample, each with the name of the part that it ends; the first ends nothing."""
+        if self.marked is None:
+            return []
+        if self.cold:
+            self.clock.flush()
+        marks = [("", self.clock.mark())]
+        output = self.marked(lambda name: marks.append((name, self.clock.mark())))
+        del output
+        return marks
+
+    def _summed(self, marks: Sequence[tuple[str, Any]]) -> dict[str, float]:
+        """Seconds by part: what ended several times is added up, what has no name included."""
+        found: dict[str, float] = {}
+        for (_, begun), (name, ended) in pairwise(marks):
+            found[name] = found.get(name, 0.0) + self.clock.between(begun, ended)
+        return found
 
     def _learn(self, times: list[float], issued: float, reached: list[bool]) -> None:
         """How long the device must be held, so that it comes to no call before the host has issued all of it.
@@ -252,15 +278,24 @@ def _host_calls(one_s: float) -> int:
     return min(max(ceil(_HOST_SAMPLE_S / max(one_s, 1e-9)), _HOST_CALLS[0]), _HOST_CALLS[1])
 
 
-def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: Sequence[Part] = ()) -> Samples:
+def measure(
+    launch: Callable[[], Any],
+    *,
+    policy: Policy,
+    clock: Clock,
+    phases: Sequence[Part] = (),
+    marked: Marked | None = None,
+) -> Samples:
     """Time one operation: ``launch`` and nothing else, or its ``phases`` one after another.
 
     With phases (forward, backward, optimizer) their sequence is called in place of ``launch``, and each is timed too.
-    Exceptions of the operation pass through.
+    marked: the same operation, run once more after each sample; it calls its argument with the name of a part where
+    that part ends, and the time since the mark before is the part's, or nobody's where the name is "". Exceptions of
+    the operation pass through.
     """
-    meter = _Meter(clock, tuple(phases) or (("call", launch),), cold=policy.cache == "cold")
+    meter = _Meter(clock, tuple(phases) or (("call", launch),), cold=policy.cache == "cold", marked=marked)
     before, warmup_s, warmup_calls = _warm_up(meter, policy)
-    meter.gaps, meter.ended = 0, []
+    meter.gaps, meter.ended, meter.apart = 0, [], []
     stopping = Stopping(policy)
     rows: list[list[float]] = []
     times: list[float] = []
@@ -284,6 +319,7 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
         host_samples_s=tuple(host or times),
         ended_s=tuple(meter.ended),
         phases={name: tuple(row[i] for row in rows) for i, (name, _) in enumerate(phases)},
+        parts={name: tuple(run[name] for run in meter.apart) for name in meter.apart[0] if name},
         clock=clock.name,
         warmup_class=series.warmup(before + times).kind,
         warmup_s=warmup_s,
@@ -293,5 +329,5 @@ def measure(launch: Callable[[], Any], *, policy: Policy, clock: Clock, phases: 
         high_s=stopping.interval[1],
         gaps=meter.gaps,
         elapsed_s=elapsed_s,
-        timed_s=sum(times) + host_s,
+        timed_s=sum(times) + host_s + sum(sum(run.values()) for run in meter.apart),
     )

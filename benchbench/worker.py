@@ -50,7 +50,7 @@ class Bench:
 
     prepare: params -> context in which the point lives, yielding the effective switches.
     check, recheck: (workload, state[, verdict]) -> verdict, before and after timing.
-    measure: (launch, phases, cache) -> samples.
+    measure: (launch, phases, cache, marked) -> samples.
     """
 
     device: str
@@ -121,7 +121,9 @@ def set_up(job: Job) -> tuple[Bench, dict[str, Any]]:
             prepare=lambda params: _nothing(),
             check=lambda workload, state: None,
             recheck=lambda workload, state, verdict: None,
-            measure=lambda launch, phases, cache: timer.measure(launch, policy=policy, clock=clock, phases=phases),
+            measure=lambda launch, phases, cache, marked: timer.measure(
+                launch, policy=policy, clock=clock, phases=phases, marked=marked
+            ),
         )
         return bench, {"description": {"device": NO_DEVICE}, "testbed": {"device": NO_DEVICE}, "gpus": []}
     import torch
@@ -131,8 +133,10 @@ def set_up(job: Job) -> tuple[Bench, dict[str, Any]]:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
     policy, clock = timer.Policy(**job.policy), timer.clock_for(job.device)
 
-    def measure(launch: Callable[[], Any], phases: Sequence[tuple[str, Callable[[], Any]]], cache: str) -> Any:
-        return timer.measure(launch, policy=replace(policy, cache=cache), clock=clock, phases=phases)
+    def measure(
+        launch: Callable[[], Any], phases: Sequence[timer.Part], cache: str, marked: timer.Marked | None
+    ) -> Any:
+        return timer.measure(launch, policy=replace(policy, cache=cache), clock=clock, phases=phases, marked=marked)
 
     def prepare(params: Mapping[str, Value]) -> Any:
         return machine.switches(str(params.get("precision", "fp32")), str(params.get("backend", "aten")))
@@ -234,7 +238,8 @@ def _measured(
     if bench.monitor is not None:
         bench.monitor.start()
     # An operator without the axis, and a network, whose tensors are larger than any cache, follow one another.
-    samples = bench.measure(lambda: workload.call(state), phases, str(point.params.get("cache", "warm")))
+    cache, marked = str(point.params.get("cache", "warm")), _marked(workload, state)
+    samples = bench.measure(lambda: workload.call(state), phases, cache, marked)
     if bench.monitor is not None:
         machine_state |= bench.monitor.stop(samples.ended_s)
     if CASES[point.case].kind == "network":
@@ -257,14 +262,17 @@ def _gaps(samples: Any) -> str:
 
 
 def _largest_batch_of(point: Point, bench: Bench) -> int:
-    """The largest batch that one call has memory for. Raises Skip on a CPU, where the system would rather kill."""
+    """The largest batch that there is memory to call and to verify. Raises Skip on a CPU, which would rather kill."""
     if not bench.device.startswith("cuda"):
         raise Skip("--batch auto finds what fits a GPU: on a CPU name a batch")
 
-    def fits(batch: int) -> bool:
+    def fits(batch: int, *, verified: bool) -> bool:
         try:
             workload = CASES[point.case].workload({**point.params, "batch": batch})
-            workload.call(workload.make(bench.device))
+            state = workload.make(bench.device)
+            workload.call(state)
+            if verified:
+                bench.check(workload, state)
         except Exception as error:
             if _status_of(error) != "oom":
                 raise
@@ -273,7 +281,11 @@ def _largest_batch_of(point: Point, bench: Bench) -> int:
             memory.empty_caches(bench.device)
         return True
 
-    return memory.largest_batch(fits)
+    # Calls are quick to try. Verifying in float64 takes longer, and in inference more memory than the call.
+    called = memory.largest_batch(lambda batch: fits(batch, verified=False))
+    if fits(called, verified=True):
+        return called
+    return memory.largest_batch(lambda batch: fits(batch, verified=True), most=called)
 
 
 def _unless_impossible(record: Record, copies: Copies) -> Record:
@@ -282,6 +294,12 @@ def _unless_impossible(record: Record, copies: Copies) -> Record:
 
     reason = impossible(record, copies)
     return replace(record, status="impossible", reason=reason) if reason else record
+
+
+def _marked(workload: Workload, state: Any) -> Callable[[Callable[[str], None]], Any] | None:
+    """The run of the workload that says where its parts end, or None."""
+    run = workload.marked
+    return None if run is None else lambda mark: run(state, mark)
 
 
 def _bound(part: Callable[[Any], Any], state: Any) -> Callable[[], Any]:
@@ -296,6 +314,7 @@ def _from_samples(samples: Any) -> dict[str, Any]:
         "forward_s": tuple(parts.get("forward", ())),
         "backward_s": tuple(parts.get("backward", ())),
         "optimizer_s": tuple(parts.get("optimizer", ())),
+        "parts_s": dict(samples.parts),
         "clock": samples.clock,
         "warmup_class": samples.warmup_class,
         "capped": samples.capped,

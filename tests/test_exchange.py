@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,14 @@ def test_tidy_csv_has_a_row_a_result_and_a_row_a_sample() -> None:
     samples = list(csv.DictReader(io.StringIO(files["samples.csv"])))
     mine = [row for row in samples if (row["run"], row["key"], row["part"]) == ("run1", KEY, "call")]
     assert [float(row["seconds"]) for row in mine] == [s for i in range(3) for s in record(i).samples_s]
+
+
+def test_tidy_csv_has_the_parts_of_a_block() -> None:
+    apart = Run("r", (replace(record(), parts_s={"mixer": (2e-3, 1e-3)}),), MACHINE)
+    files = exchange.export("csv", [apart]).files
+    assert float(next(csv.DictReader(io.StringIO(files["results.csv"])))["part_mixer_s"]) == 1.5e-3
+    samples = [row for row in csv.DictReader(io.StringIO(files["samples.csv"])) if row["part"] == "mixer"]
+    assert [float(row["seconds"]) for row in samples] == [2e-3, 1e-3]
 
 
 TABLE_V3 = {

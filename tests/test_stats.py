@@ -12,7 +12,7 @@ import pytest
 from benchbench import stats
 from benchbench.record import Record, from_line, to_line
 from benchbench.series import rounds_interval
-from benchbench.stats import impossible, is_overhead_bound, least_seconds, results, round_medians
+from benchbench.stats import impossible, is_overhead_bound, least_seconds, parts_of, results, round_medians
 
 MIB = 2**20
 # A device with 3 us of overhead, a cache of 50 MiB at 6 TB/s and memory at 3 TB/s behind it.
@@ -169,6 +169,19 @@ def test_phases_and_memory_and_compile_time_are_reported() -> None:
     )
     assert (found["forward_s"], found["backward_s"], found["optimizer_s"]) == (2.0, 5.0, 0.5)
     assert (found["peak_memory_bytes"], found["compile_s"]) == (9, 2.0)
+
+
+def test_parts_of_a_marked_run_are_columns_of_their_own_and_axes_of_none() -> None:
+    one = measured("a@1", 0, (1.5, 3.5), parts_s={"mixer": (1.0, 3.0), "rest": (0.5, 0.5)})
+    other = measured("a@1", 1, (4.0, 4.0), parts_s={"mixer": (4.0, 4.0), "rest": (0.4, 0.0)})
+    frame = results([one, other, measured("b@1", 0)])
+    assert parts_of(frame.columns) == {"mixer": "part_mixer_s", "rest": "part_rest_s"}
+    assert frame["part_mixer_s"].tolist()[0] == 3.0
+    assert frame["part_rest_s"].tolist()[0] == 0.35
+    # 1 and 1 in one round, 1.1 and 1 in the other.
+    assert frame["parts_share"].tolist()[0] == pytest.approx(1.025)
+    assert math.isnan(frame["part_mixer_s"].tolist()[1])
+    assert parts_of(results([measured("b@1", 0)]).columns) == {}
 
 
 def test_a_round_that_failed_is_named_and_the_others_still_give_the_time() -> None:

@@ -402,3 +402,42 @@ def cold_over_warm(torch: Any, total_bytes: int) -> float:
     clock = clock_for("cuda:0")
     cold, warm = (measure(lambda: target.copy_(source), policy=p, clock=clock) for p in (COLD, WARM))
     return float(np.median(cold.samples_s) / np.median(warm.samples_s))
+
+
+@pytest.mark.parametrize("policy", [WARM, COLD], ids=["warm", "cold"])
+def test_the_parts_of_a_marked_run_are_beside_the_samples_and_in_none_of_them(policy: Policy) -> None:
+    device = ScriptedDevice()
+
+    def marked(mark: Callable[[str], None]) -> None:
+        for part, seconds in (("mixer", 10e-6), ("", 7e-6), ("rest", 5e-6), ("mixer", 20e-6), ("rest", 1e-6)):
+            device.run(seconds)
+            mark(part)
+
+    samples = measure(lambda: device.run(30e-6), policy=policy, clock=device, marked=marked)
+    count = len(samples.samples_s)
+    assert samples.samples_s == pytest.approx([30e-6] * count, abs=1e-9)
+    assert set(samples.parts) == {"mixer", "rest"}
+    assert samples.parts["mixer"] == pytest.approx([30e-6] * count, abs=1e-9)
+    assert samples.parts["rest"] == pytest.approx([6e-6] * count, abs=1e-9)
+    assert samples.gaps == 0
+    alone = ScriptedDevice()
+    without = measure(lambda: alone.run(30e-6), policy=policy, clock=alone)
+    assert without.parts == {}
+    assert samples.host_samples_s[0] == pytest.approx(without.host_samples_s[0], abs=1e-9)
+
+
+def test_a_sample_ended_before_the_marked_run_beside_it_began() -> None:
+    device = ScriptedDevice()
+    ended: list[float] = []
+
+    def launch() -> None:
+        device.run(30e-6)
+        ended.append(device.device_s)
+
+    def marked(mark: Callable[[str], None]) -> None:
+        device.run(1e-3)
+        mark("all")
+
+    samples = measure(launch, policy=WARM, clock=device, marked=marked)
+    # Synchronising takes a moment after the last of a batch, which the device does not see.
+    assert all(min(abs(end - told) for told in ended) <= device.sync_s + 1e-9 for end in samples.ended_s)

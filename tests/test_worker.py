@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from benchbench import worker
-from benchbench.case import CASES
+from benchbench.case import CASES, Case, Workload
 from benchbench.plan import Point
+from benchbench.record import from_line, to_line
 from benchbench.registry import register_cases
 from benchbench.sweeps.presets import QUICK_CPU
+from benchbench.work import Work
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def bench() -> worker.Bench:
 
 
 def point(case: str, **params: object) -> Point:
-    defaults = {axis.name: axis.values[0] for axis in CASES[case].axes}
+    defaults = {axis.name: axis.values[0] for axis in CASES[case].axes if axis.values}
     small = {"shape": "8x6x6", "batch": 2, "layout": "nchw", "cache": "warm", "backend": "aten"}
     chosen = {**defaults, **{name: value for name, value in small.items() if name in defaults}, **params}
     return Point(case, case, 1, chosen)  # type: ignore[arg-type]
@@ -46,6 +48,43 @@ def measured(bench: worker.Bench, chosen: Point, **more: object) -> worker.Recor
 def test_auto_is_a_skip_on_a_cpu(bench: worker.Bench) -> None:
     record = measured(bench, point("depthwise_conv", batch="auto"))
     assert (record.status, "name a batch" in record.reason) == ("skip", True)
+
+
+def test_auto_is_the_largest_batch_that_can_be_called_and_verified(
+    bench: worker.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def load(batch: int) -> Workload:
+        def call(state: object) -> None:
+            tried.append(batch)
+            if batch > 100:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+        return Workload(lambda device: None, call, Work(1, 1, 1, batch))
+
+    def check(workload: Workload, state: object) -> None:
+        if workload.work.items > 40:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    monkeypatch.setitem(CASES, "sized", Case("sized", (), load))
+    on_gpu = replace(bench, device="cuda:0", check=check)
+    monkeypatch.setattr(worker.memory, "empty_caches", lambda device: None)
+    chosen = Point("sized", "sized", 1, {"batch": "auto"})
+    assert worker._largest_batch_of(chosen, on_gpu) == 40
+    assert max(tried) > 100
+    roomy = replace(on_gpu, check=lambda workload, state: None)
+    assert worker._largest_batch_of(chosen, roomy) == 96
+
+
+def test_the_record_names_the_batch_that_auto_found_and_keeps_its_key(
+    bench: worker.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_largest_batch_of", lambda chosen, bench: 3)
+    record = measured(bench, point("depthwise_conv", batch="auto"))
+    assert (record.status, record.params["batch"], record.key) == ("ok", 3, "depthwise_conv")
+    assert record.work is not None
+    assert record.work["items"] == 3
 
 
 @pytest.mark.parametrize("backend", ["triton", "naive", "native", "cudnn"])
@@ -75,9 +114,7 @@ def test_a_time_that_memory_cannot_have_taken_is_impossible(bench: worker.Bench)
 
 
 def test_a_training_point_has_the_times_of_its_parts() -> None:
-    from benchbench.case import Workload
     from benchbench.timer import Policy, clock_for, measure
-    from benchbench.work import Work
 
     parts = tuple((name, lambda state: sum(range(2000))) for name in ("forward", "backward", "optimizer"))
     load = Workload(lambda device: None, lambda state: None, Work(1, 1, 1, 1), phases=parts)
@@ -105,3 +142,11 @@ def test_times_that_may_hold_a_wait_for_the_host_are_a_doubt(bench: worker.Bench
     record = measured(replace(bench, measure=late), point("control_copy", kibibytes=64))
     assert record.status == "ok"
     assert record.reason == f"2 of {len(record.samples_s)} times may hold a wait for the host"
+
+
+def test_a_block_has_the_times_of_its_parts_beside_each_of_its_own(bench: worker.Bench) -> None:
+    record = measured(bench, point("block", model="convnext_tiny", mode="train", precision="fp32"))
+    assert record.status == "ok", record.reason
+    assert set(record.parts_s) == {"mixer", "norm", "mlp", "rest"}
+    assert {len(times) for times in record.parts_s.values()} == {len(record.samples_s)}
+    assert from_line(to_line(record)).parts_s == record.parts_s

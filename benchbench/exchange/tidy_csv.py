@@ -43,6 +43,8 @@ def _samples(runs: Sequence[Run]) -> str:
         for record in run.records:
             for part, name in PARTS.items():
                 writer.writerows(_rows(run, record, part, getattr(record, name)))
+            for part, seconds in record.parts_s.items():
+                writer.writerows(_rows(run, record, part, seconds))
     return text.getvalue()
 
 

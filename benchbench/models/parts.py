@@ -1,13 +1,14 @@
-"""One block of a network taken apart: the mixer, the norm, the MLP and the rest, each launched as it runs in the block.
+"""One block of a network taken apart: how long do its mixer, norm, MLP and the rest take inside a run of the block?
 
-A part gets the very tensors, memory layout included, that it gets inside the block. The rest is the block itself with
-its three parts replaced by stubs that give back what the parts gave, values and gradients: shortcut, layer scale,
-permutes.
+The block runs as it is; hooks say where a part of it ends, forward and backward. So every part gets the tensors, the
+memory and the caches that the part before has left, and the parts of a run are all of that run. What is in no part
+(shortcut, layer scale, permutes, the sum of both gradients of the input) is the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -28,19 +29,25 @@ PATHS = {
     "convnext_tiny": {"mixer": "conv_dw", "norm": "norm", "mlp": "mlp"},
     "inception_next_tiny": {"mixer": "token_mixer", "norm": "norm", "mlp": "mlp"},
 }
+REST = "rest"
+# What the hooks do for themselves is in no part.
+MARKING = ""
 
 
-class BlockPart:
-    """A part of a block ("block" is the whole) with its input; ``infer`` runs it, ``train`` its gradients too.
+def _unheard(name: str) -> None:
+    """The mark of a run that nobody times."""
 
-    x: batch x channels x height x width. In training a random gradient flows in; the gradients of the part's input and
-    parameters are the outputs.
+
+class TakenApart:
+    """A block with its input; ``infer`` and ``train`` run it, ``marked`` runs it once more and says where parts end.
+
+    size: batch x channels x height x width. In training a random gradient flows in, and the gradients of the input and
+    of the parameters are the outputs.
     """
 
     def __init__(
         self,
         model: str,
-        part: str,
         *,
         size: tuple[int, int, int, int],
         kernel_size: int,
@@ -58,104 +65,90 @@ class BlockPart:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             block = block_of(model, size[1], kernel_size=kernel_size, mlp_ratio=mlp_ratio, norm=norm)
-            x = torch.randn(size)
-        block.to(device=device, dtype=dtype)
-        block.to(memory_format=memory)
-        block.train(self.trains)
-        x = x.to(device=device, dtype=dtype).contiguous(memory_format=memory)
-        self.part = part
-        self.module, self.x, self.grad = self._cut_out(block, PATHS[model], x)
+            x, grad = torch.randn(size), torch.randn(size)
+        block.to(device=device, dtype=dtype).to(memory_format=memory)
+        self.block = block.train(self.trains)
+        self.x = x.to(device=device, dtype=dtype).contiguous(memory_format=memory).requires_grad_(self.trains)
+        self.mixer = PATHS[model]["mixer"]
+        self.mark: Callable[[str], None] = _unheard
+        # With hooks of its own and the weights of the block: the block itself is timed without hooks.
+        self.hooked = copy.deepcopy(block, {id(parameter): parameter for parameter in block.parameters()})
+        for name, path in PATHS[model].items():
+            part = self.hooked.get_submodule(path)
+            part.register_forward_pre_hook(partial(self._begins, name))
+            part.register_forward_hook(partial(self._ends, name))
+        with torch.no_grad(), self.autocast():
+            self.grad = torch.empty_like(self.block(self.x)).copy_(grad)
 
     def infer(self) -> Tensor:
-        """The part's output, without gradients."""
-        with torch.inference_mode(), self.autocast():
-            y: Tensor = self.module(self.x)
-        return y
+        """The block's output, without gradients."""
+        return self._infer(self.block)
 
     def train(self) -> tuple[Tensor, ...]:
-        """The gradients of the part's input and of its parameters, forward pass included."""
-        with self.autocast():
-            y = self.module(self.x)
-        return torch.autograd.grad(y, [self.x, *self.module.parameters()], self.grad)
+        """The gradients of the block's input and of its parameters, forward pass included."""
+        return self._train(self.block)
+
+    def marked(self, mark: Callable[[str], None]) -> Any:
+        """The same again, saying ``mark(name)`` where mixer, norm, mlp or what lies between them ends."""
+        self.mark = mark
+        outputs = self._train(self.hooked) if self.trains else self._infer(self.hooked)
+        mark(REST)
+        self.mark = _unheard
+        return outputs
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Autocast in the part's type; nothing where its precision is not a mixed one."""
+        """Autocast in the block's type; nothing where its precision is not a mixed one."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(self.kind, dtype=self.autocast_dtype)
 
     def verification_pairs(self) -> Iterator[Comparison]:
-        """The mixer and the whole block against the definition; the other parts are PyTorch's own operations."""
-        if self.part not in ("mixer", "block"):
-            return
-        x = self.x.detach()
-        plain, exact = by_definition(self.module), by_definition(self.module, torch.float64)
+        """The mixer, the block and the block that is marked against the definition."""
+        mixer = self.block.get_submodule(self.mixer)
+        yield from self._compared("mixer", mixer, mixer)
+        for said, module in (("block", self.block), ("marked block", self.hooked)):
+            # Only the output: gradients of norms and activations are compared in whole networks, in one vector.
+            yield next(self._compared(said, module, self.block))
+
+    def _compared(self, said: str, module: nn.Module, true: nn.Module) -> Iterator[Comparison]:
+        x, grad = self.x.detach(), self.grad if self.trains else None
+        modules = (module, by_definition(true), by_definition(true, torch.float64))
+        inputs = (x, x, x.double())
         results = [
-            applied(module, given, None if self.grad is None else self.grad.to(given.dtype), self.autocast())
-            for module, given in ((self.module, x), (plain, x), (exact, x.double()))
+            applied(one, given, None if grad is None else grad.to(given.dtype), self.autocast())
+            for one, given in zip(modules, inputs, strict=True)
         ]
-        for name in results[0] if self.part == "mixer" else ("output",):
-            yield f"{self.part} {name}", results[0][name], results[1][name], results[2][name]
+        for name in results[0]:
+            yield f"{said} {name}", results[0][name], results[1][name], results[2][name]
 
-    def _cut_out(self, block: nn.Module, paths: dict[str, str], x: Tensor) -> tuple[nn.Module, Tensor, Tensor | None]:
-        """The part, its input and the gradient that flows into it, as they are in one run of the block."""
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
-
-        def keep(name: str) -> Any:
-            def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                seen[name] = inputs[0], output
-
-            return block.get_submodule(paths[name]).register_forward_hook(hook)
-
-        handles = [keep(name) for name in paths]
-        x.requires_grad_(self.trains)
-        with torch.set_grad_enabled(self.trains), self.autocast():
-            y = block(x)
-        for handle in handles:
-            handle.remove()
-        seen["block"] = seen["rest"] = x, y
-        grad = None
-        if self.trains:
-            grad = torch.empty_like(y).copy_(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
-        if self.part == "rest":
-            for name, path in paths.items():
-                block.set_submodule(path, Stub(*self._gradient_at(seen[name], y, grad), output=seen[name][1].detach()))
-        module = block if self.part in ("block", "rest") else block.get_submodule(paths[self.part])
-        given, made = seen[self.part]
-        _, flowing = self._gradient_at((given, made), y, grad)
-        return module, given.detach().requires_grad_(self.trains), flowing
-
-    def _gradient_at(
-        self, seen: tuple[Tensor, Tensor], y: Tensor, grad: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of a part's input, through the part alone, and of its output."""
-        given, made = seen
-        if grad is None:
-            return None, None
-        flowing = grad if made is y else torch.autograd.grad(y, made, grad, retain_graph=True)[0]
-        (through,) = torch.autograd.grad(made, given, flowing, retain_graph=True)
-        return through, flowing
-
-
-class Stub(nn.Module):
-    """Gives back a known output and, backward, a known gradient; it computes nothing."""
-
-    def __init__(self, grad_input: Tensor | None, _: Tensor | None, *, output: Tensor) -> None:
-        super().__init__()
-        self.given = output, grad_input
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _Known.apply(x, *self.given)
+    def _infer(self, block: nn.Module) -> Tensor:
+        with torch.inference_mode(), self.autocast():
+            y: Tensor = block(self.x)
         return y
 
+    def _train(self, block: nn.Module) -> tuple[Tensor, ...]:
+        with self.autocast():
+            y = block(self.x)
+        return torch.autograd.grad(y, [self.x, *block.parameters()], self.grad)
 
-class _Known(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, output: Tensor, grad_input: Tensor | None) -> Tensor:
-        ctx.grad_input = grad_input
-        return output.view_as(output)
+    def _begins(self, name: str, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        self.mark(REST)
+        x = inputs[0]
+        if x.requires_grad:
+            # A view has a gradient of its own, whole before that of the shortcut is added.
+            x = x.view_as(x)
+            _when_known(x, partial(self.mark, name))
+        self.mark(MARKING)
+        return (x,)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
-        return ctx.grad_input, None, None
+    def _ends(self, name: str, _: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        self.mark(name)
+        if output.requires_grad:
+            _when_known(output, partial(self.mark, REST))
+            self.mark(MARKING)
+
+
+def _when_known(tensor: Tensor, told: Callable[[], None]) -> None:
+    """Call ``told`` when the gradient of the tensor is complete."""
+    tensor.register_hook(lambda grad: told())  # type: ignore[no-untyped-call]
 
 
 def block_of(model: str, channels: int, *, kernel_size: int, mlp_ratio: int, norm: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench import units
@@ -12,15 +13,15 @@ from benchbench.reports.curves import MODES
 from benchbench.reports.sheet import sheet, words
 from benchbench.reports.theme import Theme, colour, plain, style
 from benchbench.reports.theme import theme as theme_named
+from benchbench.stats import parts_of
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WHOLE = "block"
 PARTS = ("mixer", "norm", "mlp", "rest")
-# Parts that sum to something else than the block by more than this were not measured as they run inside it.
+# Where the parts miss the block by more, saying where parts end took too much of its time.
 TOLERANCE = 0.05
 # A part narrower than this share of the widest bar has no room for its share.
 _NAMED = 0.05
@@ -32,24 +33,38 @@ def breakdown(
     """Milliseconds of each part of a block, stacked, one bar a network, shape and mode; a tick and its interval for the
     whole block as measured.
 
-    results: the frame of ``stats.results`` with a column ``part``: mixer, norm, mlp, rest, or "block" for the whole;
-    any other name is a part too. A bar whose parts miss the block by more than 5 % is named in the notes. Raises
-    ValueError for another theme and for a precision that was not measured.
+    results: the frame of ``stats.results``; rows with parts (``part_mixer_s`` and the like) are drawn. A bar whose
+    parts, timed inside a run of the block, miss the run beside it (``parts_share``) by more than 5 % is named in the
+    notes. Raises ValueError for another theme and for a precision that was not measured.
     """
     chosen = theme_named(theme)
     frame = rows.tidy(results)
-    frame = frame[frame["part"].notna()] if "part" in frame.columns else frame.iloc[:0].assign(part=[])
+    columns = parts_of(frame.columns)
+    frame = frame[frame[[*columns.values()]].notna().any(axis=1)] if columns else frame.iloc[:0]
     frame, named, notes = rows.one_precision(frame, precision)
     good = rows.ordered(rows.measured(frame))
     data = good.assign(bar=[_bar_name(row) for row in good.to_dict("records")])
-    data = rows.told_apart(data, "bar", ("part",))
-    bars = {bar: _parts(data[data["bar"] == bar]) for bar in dict.fromkeys(data["bar"])}
+    data = rows.told_apart(data, "bar")
+    bars = [_Bar(str(row["bar"]), row, _parts(row, columns)) for row in data.to_dict("records")]
     notes = [*_sums(bars), *notes, *rows.not_measured(frame)]
     with style(chosen):
         about = words(conditions, *rows.shared(good, conditions, named))
         figure = _draw(bars, chosen, subtitle=about, notes=notes)
-    columns = ["bar", "part", "case", *rows.AXES, "median_s", "low_s", "high_s", "rounds", "key"]
-    return Chart("breakdown", figure, data.reindex(columns=columns).reset_index(drop=True), notes, theme)
+    kept = ["bar", "case", *rows.AXES, "median_s", "low_s", "high_s", *columns.values(), "parts_share", "rounds", "key"]
+    return Chart("breakdown", figure, data.reindex(columns=kept).reset_index(drop=True), notes, theme)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """A block: its name, its row, and the seconds of its parts."""
+
+    name: str
+    whole: Mapping[Any, Any]
+    parts: Mapping[str, float]
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.parts.values())
 
 
 def _bar_name(row: Mapping[Any, Any]) -> str:
@@ -60,45 +75,28 @@ def _bar_name(row: Mapping[Any, Any]) -> str:
     return ", ".join(str(word) for word in what if word)
 
 
-def _parts(data: pandas.DataFrame) -> dict[str, Mapping[Any, Any]]:
-    return {str(row["part"]): row for row in data.to_dict("records")}
+def _parts(row: Mapping[Any, Any], columns: Mapping[str, str]) -> dict[str, float]:
+    """The parts in the order of the block; others, which a user's case may have, after them."""
+    order = [*(part for part in PARTS if part in columns), *(part for part in columns if part not in PARTS)]
+    return {part: float(row[columns[part]]) for part in order if rows.value(row[columns[part]]) is not None}
 
 
-def _sums(bars: Mapping[str, Mapping[str, Mapping[Any, Any]]]) -> list[str]:
+def _sums(bars: Sequence[_Bar]) -> list[str]:
     if not bars:
         return ["Nothing to draw: no block was taken apart (bench sweep breakdown)."]
-    notes, off, unknown = [], [], []
-    for bar, parts in bars.items():
-        whole = parts.get(WHOLE)
-        total = _total(parts)
-        if whole is None or total == 0:
-            unknown.append(bar)
-            continue
-        ratio = total / float(whole["median_s"])
-        if abs(ratio - 1) > TOLERANCE:
-            off.append(f"{bar} ({units.change_text(ratio)})")
+    ratios = {bar.name: float(bar.whole["parts_share"]) for bar in bars}
+    off = [f"{name} ({units.change_text(ratio)})" for name, ratio in ratios.items() if abs(ratio - 1) > TOLERANCE]
     if off:
-        notes.append(f"The parts do not sum to the block within {units.share_text(TOLERANCE)}: {'; '.join(off)}.")
-    elif len(unknown) < len(bars):
-        notes.append(f"The parts sum to the measured block within {units.share_text(TOLERANCE)}.")
-    if unknown:
-        notes.append(f"Not comparable with a whole block, or without parts: {'; '.join(unknown)}.")
-    return notes
+        return [f"The parts do not sum to the block within {units.share_text(TOLERANCE)}: {'; '.join(off)}."]
+    return [f"The parts sum to the measured block within {units.share_text(TOLERANCE)}."]
 
 
-def _total(parts: Mapping[str, Mapping[Any, Any]]) -> float:
-    return sum(float(row["median_s"]) for part, row in parts.items() if part != WHOLE)
-
-
-def _draw(
-    bars: Mapping[str, Mapping[str, Mapping[Any, Any]]], chosen: Theme, *, subtitle: str, notes: Sequence[str]
-) -> Figure:
+def _draw(bars: Sequence[_Bar], chosen: Theme, *, subtitle: str, notes: Sequence[str]) -> Figure:
     from matplotlib.patches import Patch
 
-    known = {part for parts in bars.values() for part in parts} - {WHOLE}
-    order = [*(part for part in PARTS if part in known), *sorted(known - set(PARTS))]
-    inks = {part: colour(number, chosen) for number, part in enumerate(order)}
-    longest = max((len(bar) for bar in bars), default=8)
+    known = dict.fromkeys(part for bar in bars for part in bar.parts)
+    inks = {part: colour(number, chosen) for number, part in enumerate(known)}
+    longest = max((len(bar.name) for bar in bars), default=8)
     figure, axes = sheet(
         chosen,
         title="Where the time of a block goes",
@@ -114,43 +112,30 @@ def _draw(
     if not bars:
         panel.text(0.5, 0.5, "nothing to draw", transform=panel.transAxes, ha="center", color=chosen.muted)
         return figure
-    longest_s = max(_total(parts) for parts in bars.values())
-    for place, parts in enumerate(bars.values()):
-        _stack(panel, place, parts, inks, chosen, longest=longest_s)
-    panel.set_yticks(range(len(bars)), [plain(bar) for bar in bars])
+    longest_s = max(bar.total_s for bar in bars)
+    for place, bar in enumerate(bars):
+        _stack(panel, place, bar, inks, chosen, longest=longest_s)
+    panel.set_yticks(range(len(bars)), [plain(bar.name) for bar in bars])
     panel.set_ylim(len(bars) - 0.4, -0.6)
     panel.grid(axis="y", visible=False)
     panel.set_xlim(0, panel.get_xlim()[1] * 1.03)
     return figure
 
 
-def _stack(
-    panel: Axes,
-    place: int,
-    parts: Mapping[str, Mapping[Any, Any]],
-    inks: Mapping[str, str],
-    chosen: Theme,
-    *,
-    longest: float,
-) -> None:
-    total = _total(parts)
+def _stack(panel: Axes, place: int, bar: _Bar, inks: Mapping[str, str], chosen: Theme, *, longest: float) -> None:
     start = 0.0
     for part, ink in inks.items():
-        if part not in parts:
-            continue
-        width = float(parts[part]["median_s"])
+        width = bar.parts.get(part, 0.0)
         panel.barh(place, 1e3 * width, 0.62, left=1e3 * start, color=ink, edgecolor=chosen.paper, lw=0.6, zorder=3)
         if width > _NAMED * longest:
-            share = f"{100 * width / total:.0f} %"
+            share = f"{100 * width / bar.total_s:.0f} %"
             middle = 1e3 * (start + width / 2)
             panel.text(middle, place, share, ha="center", va="center", fontsize=6, color="#ffffff", zorder=4)
         start += width
-    whole = parts.get(WHOLE)
-    if whole is not None:
-        middle, low, high = (rows.value(whole[name]) for name in ("median_s", "low_s", "high_s"))
-        panel.plot([1e3 * middle] * 2, [place - 0.4, place + 0.4], color=chosen.ink, lw=1.6, zorder=5)
-        if low is not None and high is not None:
-            ends = [[1e3 * max(0.0, middle - low)], [1e3 * max(0.0, high - middle)]]
-            panel.errorbar(
-                1e3 * middle, place, xerr=ends, fmt="none", ecolor=chosen.ink, elinewidth=0.9, capsize=2, zorder=5
-            )
+    middle, low, high = (rows.value(bar.whole[name]) for name in ("median_s", "low_s", "high_s"))
+    panel.plot([1e3 * middle] * 2, [place - 0.4, place + 0.4], color=chosen.ink, lw=1.6, zorder=5)
+    if low is not None and high is not None:
+        ends = [[1e3 * max(0.0, middle - low)], [1e3 * max(0.0, high - middle)]]
+        panel.errorbar(
+            1e3 * middle, place, xerr=ends, fmt="none", ecolor=chosen.ink, elinewidth=0.9, capsize=2, zorder=5
+        )

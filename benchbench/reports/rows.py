@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchbench.stats import MEASURES
+from benchbench.stats import MEASURES, parts_of
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +42,7 @@ MEASURED = (
     "forward_s",
     "backward_s",
     "optimizer_s",
+    "parts_share",
     "peak_memory_bytes",
     "energy_j",
     "joules_per_image",
@@ -97,8 +98,9 @@ def whole(cell: Any) -> int | None:
 
 
 def networks(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The rows about networks: those that have a model."""
-    return frame[frame["model"].map(lambda cell: value(cell) is not None).astype(bool)]
+    """The rows about networks: those that have a model, and no shape, which a block of a network has."""
+    has = {name: frame[name].map(lambda cell: value(cell) is not None).astype(bool) for name in ("model", "shape")}
+    return frame[has["model"] & ~has["shape"]]
 
 
 def operators(frame: pandas.DataFrame) -> pandas.DataFrame:
@@ -142,7 +144,8 @@ def one_precision(frame: pandas.DataFrame, wanted: str | None = None) -> tuple[p
 
 def axes_of(frame: pandas.DataFrame) -> list[str]:
     """The columns that tell points apart: every axis, those of a user's case included, and the arm of a comparison."""
-    return [str(name) for name in frame.columns if name not in (*OTHER, *MEASURED, *MEASURES)]
+    known = (*OTHER, *MEASURED, *MEASURES, *parts_of(frame.columns).values())
+    return [str(name) for name in frame.columns if name not in known]
 
 
 def better_layout(frame: pandas.DataFrame) -> pandas.DataFrame:

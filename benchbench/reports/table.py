@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench import units
 from benchbench.reports import names
 from benchbench.reports import rows as choose
+from benchbench.stats import parts_of
 
 if TYPE_CHECKING:
     import pandas
@@ -22,8 +23,8 @@ _PLAIN = ("precision", "layout", "mode", "backend", "compile", "optimizer")
 def rows(results: pandas.DataFrame) -> list[dict[str, str]]:
     """The results as text, networks first, then operators by stage.
 
-    What a point is, the axes that vary, the median time and the throughput with their intervals, bytes a second, the
-    spread between rounds, and the status with its reason where it is not ok.
+    What a point is, the axes that vary, the median time and the throughput with their intervals, the parts of a block,
+    bytes a second, the spread between rounds, and the status with its reason where it is not ok.
 
     All rows have the same columns; a column that no row fills is left out, and what was not measured is "-".
     """
@@ -69,11 +70,13 @@ def status(record: Mapping[Any, Any]) -> str:
 
 
 def name(record: Mapping[Any, Any]) -> str:
-    """What a row is about: "InceptionNeXt-T", "ConvNeXt-T/k3 (1/8)", "depthwise k7 96x56x56", "control copy 1024"."""
+    """What a row is about: "InceptionNeXt-T", "ConvNeXt-T/k3 (1/8)", "depthwise k7 96x56x56", "control copy 1024"; a
+    block of a network is "ConvNeXt-T/k7 block 96x56x56"."""
     model = choose.value(record.get("model"))
     size, share = choose.whole(record.get("kernel_size")), choose.value(record.get("ratio"))
     if model is not None:
-        return names.network(str(model), size, share, sizes=size is not None)
+        shape = choose.value(record.get("shape"))
+        return names.network(str(model), size, share, sizes=size is not None) + (f" block {shape}" if shape else "")
     parts = [names.operation(str(record.get("case")))]
     parts += [f"k{size}"] if size is not None else []
     parts += [f"({share})"] if share is not None else []
@@ -82,7 +85,7 @@ def name(record: Mapping[Any, Any]) -> str:
 
 def _row(record: Mapping[Any, Any], varying: Sequence[str]) -> dict[str, str]:
     known = {column: choose.value(record[column]) for column in choose.MEASURED}
-    right = record["status"] in ("ok", "impossible")
+    right, parts = record["status"] in ("ok", "impossible"), parts_of(record)
     if not right:
         known = dict.fromkeys(known)
     return {
@@ -92,6 +95,7 @@ def _row(record: Mapping[Any, Any], varying: Sequence[str]) -> dict[str, str]:
         "throughput": units.throughput_text(
             known["throughput_img_per_s"], known["throughput_low_img_per_s"], known["throughput_high_img_per_s"]
         ),
+        **{part: units.time_text(choose.value(record[column]) if right else None) for part, column in parts.items()},
         # The bytes of a network are those of its images and logits alone: no bandwidth.
         "bandwidth": units.bandwidth_text(None if choose.value(record["model"]) else known["bytes_per_s"] or None),
         "peak memory": units.bytes_text(known["peak_memory_bytes"]),

@@ -1,7 +1,8 @@
-"""Where does the time of a block go: mixer, norm, MLP, or the rest? Each part alone, and the whole block beside."""
+"""Where does the time of a block go: mixer, norm, MLP, or the rest? The whole block, and part by part beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from benchbench.case import Axis, Case, Skip, Value, Workload, case, positive_integer
@@ -12,14 +13,12 @@ from benchbench.work import Work
 
 # Measured where it is named, as the plan ``breakdown`` does.
 MODEL = Axis("model", (), flag="--model", choices=("convnext_tiny", "inception_next_tiny"))
-PART = Axis("part", ("block", "mixer", "norm", "mlp", "rest"), choices=("block", "mixer", "norm", "mlp", "rest"))
 MLP_RATIO = Axis("mlp_ratio", (4,), parse=positive_integer)
 NORM = Axis("norm", ("own",), choices=("own", "batch", "layer"))
 
 
 @case(
     MODEL,
-    PART,
     axes.KERNEL_SIZE,
     MLP_RATIO,
     NORM,
@@ -30,9 +29,8 @@ NORM = Axis("norm", ("own",), choices=("own", "batch", "layer"))
     axes.NETWORK_MODE,
     kind="network",
 )
-def block_part(
+def block(
     model: str,
-    part: str,
     kernel_size: int,
     mlp_ratio: int,
     norm: str,
@@ -42,9 +40,9 @@ def block_part(
     layout: str,
     mode: str,
 ) -> Workload:
-    """A part of a block of ConvNeXt or InceptionNeXt, as it runs in the block; train: forward and gradients, no update.
+    """A block of ConvNeXt or InceptionNeXt; train: forward and gradients, no update. Its parts are timed beside it.
 
-    The work is a lower bound of every part: its input read once and as much written.
+    The work is a lower bound: the input read once and as much written.
     """
     if norm != "own" and model.startswith("convnext"):
         raise Skip("the block of ConvNeXt is built around LayerNorm: other norms are measured in InceptionNeXt's")
@@ -53,12 +51,11 @@ def block_part(
     def make(device: str) -> Any:
         refuse_device(device, precision, "aten")
         try:
-            from benchbench.models.parts import BlockPart
+            from benchbench.models.parts import TakenApart
         except (ImportError, RuntimeError) as error:
             raise Skip(f"timm does not import here ({error})") from None
-        return BlockPart(
+        return TakenApart(
             model,
-            part,
             size=(batch, channels, height, width),
             kernel_size=kernel_size,
             mlp_ratio=mlp_ratio,
@@ -69,8 +66,9 @@ def block_part(
             mode=mode,
         )
 
-    moved = batch * channels * height * width * 2
-    return Workload(make, _infer if mode == "infer" else _train, Work(moved, moved, 0, batch))
+    size = 2 if precision in ("fp16", "bf16") else 4
+    moved = batch * channels * height * width * size
+    return Workload(make, _infer if mode == "infer" else _train, Work(moved, moved, 0, batch), marked=_marked)
 
 
 def _infer(state: Any) -> Any:
@@ -79,6 +77,10 @@ def _infer(state: Any) -> Any:
 
 def _train(state: Any) -> Any:
     return state.train()
+
+
+def _marked(state: Any, mark: Callable[[str], None]) -> Any:
+    return state.marked(mark)
 
 
 def _asked(model: str, kernel_size: int) -> Request:
@@ -91,7 +93,7 @@ def _asked(model: str, kernel_size: int) -> Request:
 
 
 def _is_taken_apart(case: Case, params: Any) -> bool:
-    return case.name == "block_part" or case.kind == "control"
+    return case.name == "block" or case.kind == "control"
 
 
 BREAKDOWN = register(

@@ -103,19 +103,19 @@ def test_access_shows_one_shape_and_mode_and_names_the_others(operators: pandas.
 
 
 def test_parts_that_do_not_sum_to_their_block_are_named(network: Row, frame: Frame) -> None:
-    def parts(model: str, **seconds: float) -> list[dict[str, Any]]:
-        rows = [network(model, None, None, 1.0, case="block_part", part=part, mode="infer") for part in seconds]
-        for row, value in zip(rows, seconds.values(), strict=True):
-            row.update(median_s=value, low_s=None, high_s=None)
-        return rows
+    def taken_apart(model: str, block: float, **seconds: float) -> dict[str, Any]:
+        parts = {f"part_{part}_s": value for part, value in seconds.items()}
+        row = network(model, None, None, 1.0, case="block", shape="96x56x56", mode="infer")
+        share = sum(seconds.values()) / block
+        return row | parts | {"median_s": block, "low_s": None, "high_s": None, "parts_share": share}
 
-    good = parts("inception_next_tiny", mixer=1e-3, norm=1e-4, mlp=2e-3, rest=2e-4, block=3.2e-3)
-    bad = parts("convnext_tiny", mixer=2e-3, mlp=2e-3, block=3e-3)
-    assert any("sum to the measured block within 5.0 %" in note for note in breakdown(frame(good)).notes)
-    notes = breakdown(frame([*good, *bad])).notes
-    assert any("ConvNeXt-T, inference, nhwc (+33 %)" in note and "InceptionNeXt" not in note for note in notes)
-    lonely = breakdown(frame(parts("convnext_tiny", block=3e-3))).notes
-    assert any("without parts" in note for note in lonely)
+    good = taken_apart("inception_next_tiny", 3.2e-3, mixer=1e-3, norm=1e-4, mlp=2e-3, rest=2e-4)
+    bad = taken_apart("convnext_tiny", 3e-3, mixer=2e-3, mlp=2e-3)
+    assert any("sum to the measured block within 5.0 %" in note for note in breakdown(frame([good])).notes)
+    chart = breakdown(frame([good, bad, network("resnet50", None, None, 900.0)]))
+    assert any("ConvNeXt-T, 96x56x56, inference, nhwc (+33 %)" in n and "InceptionNeXt" not in n for n in chart.notes)
+    assert len(chart.data) == 2
+    assert {"50 %", "61 %"} <= set(texts(chart))
 
 
 def test_a_change_is_marked_named_and_its_commit_shown() -> None:

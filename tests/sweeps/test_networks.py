@@ -36,7 +36,7 @@ def test_planning_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = sys.modules['timm'] = None; import benchbench.sweeps.networks as n; "
     code += "from benchbench.case import CASES; print(*(c.name for c in CASES.values() if c.kind == 'network'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names = {"convnext", "convnext_partial", "inception_next", "network", "segmentation", "block_part"}
+    names = {"convnext", "convnext_partial", "inception_next", "network", "segmentation", "block"}
     assert set(done.stdout.split()) == names
 
 
