@@ -8,10 +8,13 @@ row-major order, a vector being the widest aligned, contiguous, equally masked r
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
+import math
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,32 +23,30 @@ import numpy as np
 import numpy.typing as npt
 
 from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic
-
-THREADS_A_REQUEST = 32
-WIDEST_VECTOR_BYTES = 16
-MOST_OUT_OF_BOUNDS = 100
+from benchbench.access.warps import modelled_requests, vector_elements
 
 
 def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool = False) -> Traffic:
     """Run ``call``, which launches interpreted kernels on CPU tensors, and return what they asked of memory.
 
     keep_steps keeps every access in order, for the modelled cache. Raises ValueError where no kernel ran in the
-    interpreter, or where the grid would take longer than ``limit_s`` seconds: the message says how long.
+    interpreter or one failed, or where the grid would take longer than ``limit_s`` seconds: the message says how long.
     """
     recorder = Recorder(limit_s=limit_s, keep_steps=keep_steps)
     with recorder.listening():
         try:
             call()
-        except Exception:
+        except Exception as error:
             # The interpreter wraps what is raised while a program runs; the refusal itself is what the caller wants.
             if recorder.refusal is not None:
                 raise recorder.refusal from None
+            if type(error).__name__ == "InterpreterError":
+                raise recorder.failure(error) from error
             raise
     if not recorder.launches:
-        raise ValueError(
-            "no kernel ran in the interpreter: set TRITON_INTERPRET=1 before the kernel's module is imported, "
-            "and launch it on CPU tensors"
-        )
+        unset = os.environ.get("TRITON_INTERPRET") != "1"
+        how = "set TRITON_INTERPRET=1 before its module is imported" if unset else "call one as kernel[grid](x, y, n)"
+        raise ValueError(f"the call launched no Triton kernel in the interpreter: {how}")
     return recorder.traffic()
 
 
@@ -74,7 +75,7 @@ class Recorder:
         self.limit_s, self.keep_steps = limit_s, keep_steps
         self.launches: list[tuple[str, int]] = []
         self.steps: list[Step] = []
-        self.out_of_bounds: list[OutOfBounds] = []
+        self._beyond: dict[tuple[str, str, str, int], tuple[OutOfBounds, int]] = {}
         self.refusal: ValueError | None = None
         self._sites: dict[tuple[str, str, str, int, str], list[int]] = {}
         self._tensors: list[TensorTraffic] = []
@@ -83,7 +84,8 @@ class Recorder:
     def traffic(self) -> Traffic:
         """Everything heard so far."""
         sites = tuple(Site(*place, *numbers) for place, numbers in self._sites.items())
-        return Traffic(tuple(self.launches), sites, tuple(self._tensors), tuple(self.out_of_bounds), tuple(self.steps))
+        beyond = tuple(one for one, _ in self._beyond.values())
+        return Traffic(tuple(self.launches), sites, tuple(self._tensors), beyond, tuple(self.steps))
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -131,9 +133,12 @@ class Recorder:
         def atomic_rmw(builder: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
             return original(builder, operation, pointers, value, self._access("atomic", pointers, mask), *rest)
 
-        def atomic_cas(builder: Any, pointers: Any, *rest: Any) -> Any:
+        def atomic_cas(builder: Any, pointers: Any, compared: Any, *rest: Any) -> Any:
             self._access("atomic", pointers, None)
-            return original(builder, pointers, *rest)
+            if self._outside:
+                # It has no mask: it is not done, and answers that the value was the one compared with.
+                return type(compared)(compared.data, compared.dtype.scalar)
+            return original(builder, pointers, compared, *rest)
 
         def set_grid_dim(builder: Any, *dimensions: int) -> None:
             self._grid, self._programs = (dimensions[0], dimensions[1], dimensions[2]), int(np.prod(dimensions))
@@ -146,12 +151,16 @@ class Recorder:
 
         def init_args(executor: Any, args: Any, kwargs: Any) -> Any:
             hosted = original(executor, args, kwargs)
-            bound = inspect.signature(executor.fn).bind_partial(*hosted[0], **hosted[1])
-            self._begin(executor.fn.__name__, _tensors_of(bound.arguments))
+            self._begin(executor.fn.__name__, _tensors_of(_bound(executor.fn, *hosted)))
             return hosted
 
         def run(executor: Any, *args: Any, **named: Any) -> Any:
-            result = original(executor, *args, **named)
+            try:
+                result = original(executor, *args, **named)
+            except (AssertionError, KeyError, TypeError) as error:
+                # The interpreter's own, before a program runs: an argument or a grid that it cannot take.
+                text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise ValueError(f"{executor.fn.__name__} can't be launched: {text}") from error
             self._end()
             return result
 
@@ -166,6 +175,19 @@ class Recorder:
             "__call__": run,
         }
         return wrappers[name]
+
+    def failure(self, error: BaseException) -> ValueError:
+        """What a program of the running kernel raised, in one line with its kernel, source line and program."""
+        place = ""
+        while True:
+            for frame, number in traceback.walk_tb(error.__traceback__):
+                if _is_kernel_source(frame.f_code.co_filename):
+                    place = f"{os.path.basename(frame.f_code.co_filename)}:{number}"
+            if error.__cause__ is None:
+                break
+            error = error.__cause__
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return ValueError(f"{self._kernel}, {place}: program {self._program} failed: {text}")
 
     # ---- one launch ---------------------------------------------------------------------------------------------
 
@@ -188,9 +210,9 @@ class Recorder:
         expected = spent / max(self._seen, 1) * self._programs
         if self._seen >= 3 and spent > min(2.0, self.limit_s / 10) and expected > self.limit_s:
             self.refusal = ValueError(
-                f"{self._kernel}: {self._programs} programs would take about {expected:.0f} s to trace, more than "
-                f"{self.limit_s:.0f} s: shrink the batch or the planes so that the grid gets "
-                f"{expected / self.limit_s:.0f} times smaller"
+                f"{self._kernel}: {self._programs} programs would take about {expected:.0f} s to trace, more than the "
+                f"limit of {self.limit_s:.0f} s: shrink the batch or the planes so that the grid gets "
+                f"{math.ceil(expected / self.limit_s)} times smaller, or raise the limit (--limit)"
             )
             raise self.refusal
 
@@ -228,6 +250,7 @@ class Recorder:
 
     def _access(self, kind: str, pointers: Any, mask: Any) -> Any:
         """Record the active lanes; the mask without the lanes that are out of bounds."""
+        self._outside = False
         block = np.asarray(pointers.data)
         lanes = block.reshape(-1).astype(np.int64)
         active = np.ones(lanes.shape, bool) if mask is None else np.broadcast_to(mask.data, block.shape).reshape(-1)
@@ -238,7 +261,8 @@ class Recorder:
         file, line = _place()
         owner = self._owner(lanes, active, size)
         inside = active & (owner >= 0)
-        if not np.array_equal(inside, active):
+        self._outside = not np.array_equal(inside, active)
+        if self._outside:
             self._report_outside(kind, file, line, lanes[active & (owner < 0)], size)
             if mask is not None:
                 mask = type(mask)(np.asarray(mask.data) & inside.reshape(np.shape(mask.data)), mask.dtype)
@@ -260,9 +284,17 @@ class Recorder:
         return owner
 
     def _report_outside(self, kind: str, file: str, line: int, outside: Addresses, size: int) -> None:
-        for address in outside[: MOST_OUT_OF_BOUNDS - len(self.out_of_bounds)]:
-            nearest = _nearest(int(address), size, self._arguments)
-            self.out_of_bounds.append(OutOfBounds(self._kernel, kind, file, line, self._program, int(address), nearest))
+        place = (self._kernel, kind, file, line)
+        known = self._beyond.get(place)
+        if known is None:
+            address = int(outside[0])
+            nearest = _nearest(address, size, self._arguments)
+            first = OutOfBounds(*place, self._program, address, nearest, lanes=int(outside.size))
+            self._beyond[place] = (first, self._seen)
+            return
+        one, last = known
+        more = one.programs + (last != self._seen)
+        self._beyond[place] = (dataclasses.replace(one, lanes=one.lanes + int(outside.size), programs=more), self._seen)
 
     def _record(
         self,
@@ -299,42 +331,19 @@ class Recorder:
             self.steps.append(Step(len(self.launches), number, kind, distinct))
 
 
-def vector_elements(lanes: Addresses, active: npt.NDArray[np.bool_], size: int) -> int:
-    """Elements that a thread takes at once: the widest power of two that is contiguous, aligned and equally masked."""
-    elements = max(1, WIDEST_VECTOR_BYTES // size)
-    while elements > 1:
-        if lanes.size % elements == 0:
-            groups, masks = lanes.reshape(-1, elements), active.reshape(-1, elements)
-            used = masks[:, 0]
-            expected = groups[:, :1] + np.arange(elements) * size
-            equally = bool((masks == masks[:, :1]).all())
-            if equally and bool((groups == expected)[used].all()) and not (groups[used, 0] % (elements * size)).any():
-                return elements
-        elements //= 2
-    return 1
-
-
-def modelled_requests(lanes: Addresses, active: npt.NDArray[np.bool_], size: int, vector: int) -> tuple[int, int]:
-    """(requests, sectors): 32 threads of ``vector`` elements each, in row-major order, ask together."""
-    request = np.flatnonzero(active) // (THREADS_A_REQUEST * vector)
-    first = lanes[active]
-    sectors = first // SECTOR_BYTES
-    if (first % size).any():
-        sectors, request = np.append(sectors, (first + size - 1) // SECTOR_BYTES), np.append(request, request)
-    lowest = sectors.min()
-    pairs = request * int(sectors.max() - lowest + 1) + (sectors - lowest)
-    return np.unique(request).size, np.unique(pairs).size
-
-
 def _place() -> tuple[str, int]:
     """File and line of the kernel's source that runs now: the innermost frame outside Triton and this file."""
     frame = sys._getframe(2)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
-        if file != __file__ and f"{os.sep}triton{os.sep}" not in file and not file.startswith("<"):
+        if _is_kernel_source(file):
             return file, frame.f_lineno
         frame = frame.f_back
     return "", 0
+
+
+def _is_kernel_source(file: str) -> bool:
+    return file != __file__ and f"{os.sep}triton{os.sep}" not in file and not file.startswith("<")
 
 
 def _nearest(address: int, size: int, arguments: tuple[_Tensor, ...]) -> str:
@@ -344,6 +353,13 @@ def _nearest(address: int, size: int, arguments: tuple[_Tensor, ...]) -> str:
         words = f"{before} bytes before" if before > 0 else f"{beyond} bytes beyond the end of"
         found.append((max(before, beyond), f"{words} {'/'.join(argument.names)}"))
     return min(found)[1] if found else "but no tensor was given"
+
+
+def _bound(function: Any, args: Any, kwargs: Any) -> Any:
+    try:
+        return inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise ValueError(f"{function.__name__}: {error}") from None
 
 
 def _tensors_of(arguments: Any) -> tuple[_Tensor, ...]:

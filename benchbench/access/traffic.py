@@ -51,7 +51,11 @@ class TensorTraffic:
 
 @dataclass(frozen=True, slots=True)
 class OutOfBounds:
-    """An access outside every tensor that was given to the kernel; the lane was masked off, so that the run went on."""
+    """A source line that reaches outside every tensor that was given to the kernel: its first access that does.
+
+    lanes: how many elements it asks for outside in all, programs: from how many programs. They were masked off, so that
+    the run went on.
+    """
 
     kernel: str
     kind: str
@@ -60,10 +64,15 @@ class OutOfBounds:
     program: tuple[int, int, int]
     address: int
     nearest: str
+    lanes: int = 1
+    programs: int = 1
 
     def __str__(self) -> str:
         where = f"{os.path.basename(self.file)}:{self.line}"
-        return f"{self.kernel}, {where}: program {self.program} {self.kind}s address {self.address:#x}, {self.nearest}"
+        does = {"load": "loads", "store": "stores to", "atomic": "updates"}[self.kind]
+        first = f"{self.kernel}, {where}: program {self.program} {does} address {self.address:#x}, {self.nearest}"
+        of = f" of {self.programs} programs" if self.programs > 1 else ""
+        return first if self.lanes == 1 else f"{first}; {self.lanes} elements{of} in all"
 
 
 @dataclass(frozen=True, slots=True)

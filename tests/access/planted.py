@@ -128,3 +128,22 @@ def in_a_helper(pointers, m):
 def beyond_the_end(x, y, n, BLOCK: tl.constexpr):
     o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(y + o, in_a_helper(x + o, o <= n), mask=o < n)
+
+
+@triton.jit
+def lost_updates(x, counts, BLOCK: tl.constexpr):
+    far = tl.load(x + tl.arange(0, BLOCK))
+    tl.atomic_add(counts + far, 1)
+    tl.atomic_cas(counts + far, 0, 1)
+
+
+@triton.jit
+def unequal(x, y, BLOCK: tl.constexpr):
+    o = tl.arange(0, BLOCK)
+    tl.store(y + o, tl.load(x + o) + tl.arange(0, BLOCK // 2))
+
+
+@triton.jit
+def given_descriptors(source, target, BLOCK: tl.constexpr):
+    at = [tl.program_id(0) * BLOCK, tl.program_id(1) * BLOCK]
+    target.store(at, source.load(at))

@@ -134,6 +134,37 @@ def test_an_access_out_of_bounds_is_named_and_masked() -> None:
     assert torch.equal(x, y)
 
 
+def test_a_line_that_reaches_out_of_bounds_often_is_named_once_with_how_often() -> None:
+    x, y = torch.randn(1024), torch.empty(512)
+    found = trace(lambda: planted.aligned_copy[(4,)](x, y, BLOCK=256))
+    (one,) = found.out_of_bounds
+    assert (one.kind, one.program, one.lanes, one.programs) == ("store", (2, 0, 0), 512, 2)
+    assert str(one).endswith("4 bytes beyond the end of y; 512 elements of 2 programs in all")
+
+
+def test_every_line_that_reaches_out_of_bounds_is_named_even_an_atomic_without_a_mask() -> None:
+    x, counts = torch.full((256,), 1 << 20, dtype=torch.int32), torch.zeros(16, dtype=torch.int32)
+    found = trace(lambda: planted.lost_updates[(1,)](x, counts, BLOCK=256))
+    assert [one.line for one in found.out_of_bounds] == [line_of("atomic_add(counts + far"), line_of("atomic_cas(")]
+    assert [one.kind for one in found.out_of_bounds] == ["atomic", "atomic"]
+    assert not counts.any()
+
+
+def test_what_a_program_raises_is_named_with_kernel_line_and_program() -> None:
+    x, y = torch.randn(64), torch.empty(64)
+    line = line_of("tl.arange(0, BLOCK // 2)")
+    with pytest.raises(ValueError, match=rf"^unequal, planted\.py:{line}: program \(0, 0, 0\) failed: ValueError: .*"):
+        trace(lambda: planted.unequal[(1,)](x, y, BLOCK=64))
+
+
+def test_an_argument_that_is_missing_or_of_no_type_is_named() -> None:
+    x, y = torch.randn(64), torch.empty(64)
+    with pytest.raises(ValueError, match="aligned_copy: missing a required argument: 'BLOCK'"):
+        trace(lambda: planted.aligned_copy[(1,)](x, y))
+    with pytest.raises(ValueError, match="aligned_copy can't be launched: KeyError: 'complex64'"):
+        trace(lambda: planted.aligned_copy[(1,)](x.to(torch.complex64), y, BLOCK=64))
+
+
 def test_tensors_that_share_memory_are_told_apart_by_their_own_elements() -> None:
     buffer = torch.randn(512)
     found = trace(lambda: planted.aligned_copy[(1,)](buffer[:256], buffer[256:], BLOCK=256))
@@ -157,7 +188,7 @@ def test_the_multiply_add_roof_is_right_and_streams_once() -> None:
 
 
 def test_a_call_that_launches_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no kernel ran in the interpreter"):
+    with pytest.raises(ValueError, match="launched no Triton kernel in the interpreter: call one as"):
         trace(lambda: None)
 
 
