@@ -96,7 +96,7 @@ def compile_kernel(
     name = hashlib.sha256((made.key + _analysis_hash()).encode()).hexdigest()
     file = cache_folder(cache, "resources") / f"{name}.json"
     if not file.exists():
-        write_whole(file, json.dumps(dataclasses.asdict(_resources(function.__name__, arch, made))))
+        write_whole(file, json.dumps(dataclasses.asdict(resources_of(function.__name__, arch, made))))
     return _read_here(_from_json(file.read_text()), Path(function.fn.__code__.co_filename).parent)
 
 
@@ -153,7 +153,8 @@ def occupancy(arch: str, *, threads: int, registers: int, shared_bytes: int) -> 
     return blocks * ((threads + 31) // 32) / most
 
 
-def _resources(name: str, arch: str, made: Assembly) -> Resources:
+def resources_of(name: str, arch: str, made: Assembly) -> Resources:
+    """What machine code that is at hand needs: as ``compile_kernel``, nothing compiled or kept."""
     text, usage = disassembled(made.cubin)
     threads, shared = made.threads, made.shared_bytes
     listing = sass.parse(text)

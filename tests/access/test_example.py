@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,8 @@ def test_rows_and_sass_of_a_users_kernel(tmp_path: Path, monkeypatch: pytest.Mon
         ("import nothing_of_that_name\n", "can't be imported: ModuleNotFoundError"),
         ("def example(:\n", "can't be imported: SyntaxError"),
         ("def example():\n    return 3\n", r"example\(\) of .* must return a call"),
+        ("def example(n):\n    return n\n", r"example\(\) of .* failed: TypeError: .* argument: 'n'"),
+        ("def example():\n    raise RuntimeError('no NVIDIA driver')\n", "make its tensors on the CPU"),
     ],
 )
 def test_a_file_that_is_no_example_says_what_is_missing(tmp_path: Path, text: str, message: str) -> None:
@@ -87,6 +90,19 @@ def test_a_file_that_is_no_example_says_what_is_missing(tmp_path: Path, text: st
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"no such file: nowhere\.py"):
         example.load_example("nowhere.py")
+
+
+def test_a_file_may_be_called_like_a_library_and_import_its_neighbours(tmp_path: Path) -> None:
+    import copy
+
+    (tmp_path / "neighbour.py").write_text("answer = 42\n")
+    file = tmp_path / "copy.py"
+    file.write_text("import copy\nfrom neighbour import answer\ndef example():\n    return lambda: (copy, answer)\n")
+    try:
+        assert example.load_example(str(file))() == (copy, 42)
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["neighbour"]
 
 
 @compiles
