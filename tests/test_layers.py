@@ -55,6 +55,7 @@ TABLE = {
         "energy",
         "nvml",
     ),
+    "once": ("access", "case", "memory", "record", "registry", "store", "switches"),
     "child": ("plan", "record"),
     "run": ("child", "plan", "record", "store"),
     "registry": ("sweeps",),

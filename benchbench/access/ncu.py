@@ -7,6 +7,7 @@ Both of its forms are read: a row a launch with a units row below the header (``
 from __future__ import annotations
 
 import csv
+import math
 import re
 import shutil
 import statistics
@@ -25,7 +26,14 @@ METRICS = (
 _PROCESS = ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream")
 _IDENTITY = (*_PROCESS, "Block Size", "Grid Size", "Device", "CC", "Section Name")
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_NUMBER = re.compile(r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?([eE][-+]?\d+)?")
+_UNIT = re.compile(
+    r"((?P<large>[KkMGT]?)(bytes?|B|inst|sector|[Hh]z|cycle)|(?P<small>[num]?)(?P<second>s|second))"
+    r"(/(?P<per>[num]?)(s|second)|/\w+)?"
+)
 _SMALL = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0}
+MARK = "benchbench_point"
+"""The kernel of access/marker.py, which stands before the launches of a point."""
 PERMISSION = (
     "ncu may not read the counters (ERR_NVGPUCTRPERM): an administrator must load the driver with "
     "NVreg_RestrictProfilingToAdminUsers=0, or give the container CAP_SYS_ADMIN; without, trace instead (bench traffic)"
@@ -138,15 +146,14 @@ def bare_name(kernel: str) -> str:
 
 def in_base_units(cell: str, unit: str) -> float | None:
     """A cell with thousands separators as bytes, seconds, per second or a count; None where it is no number."""
-    try:
-        value = float(cell.replace(",", "").replace("\u202f", "").strip())
-    except ValueError:
-        return None
-    match = re.fullmatch(r"([KkMGT]?)(byte|inst|sector|hz|cycle)(/\w+)?", unit.strip(), re.IGNORECASE)
-    if match:
-        return value * _PREFIXES[match[1].lower()]
-    seconds = re.fullmatch(r"([num]?)s(econd)?", unit.strip())
-    return value * _SMALL[seconds[1]] if seconds else value
+    text = cell.replace("\u202f", "").strip()
+    # A comma that is no thousands separator is a decimal one of another locale, and leaving it out would be a lie.
+    value = float(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
+    match = _UNIT.fullmatch(unit.strip())
+    if value is None or match is None:
+        return value
+    scale = _SMALL[match["small"]] if match["second"] else _PREFIXES[match["large"].lower()]
+    return value * scale / _SMALL[match["per"] or ""]
 
 
 def joined(launches: Sequence[Launch], points: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, float]]:
@@ -154,9 +161,12 @@ def joined(launches: Sequence[Launch], points: Iterable[tuple[str, Sequence[str]
 
     A kernel that several points launch is shared out in the order of the points, which must be that of the profile;
     of several calls of one point the median is taken. Raises ValueError where a profile has none of the points'
-    kernels, or a number of launches of a shared kernel that does not divide among its points.
+    kernels, or a number of launches of a shared kernel that does not divide among its points. In a profile of
+    ``python -m benchbench.once`` a marker stands before each point's launches, and nothing is shared out.
     """
     wanted = [(key, [bare_name(name) for name in names]) for key, names in points]
+    if any(launch.kernel == MARK for launch in launches):
+        return _by_marks(launches, wanted)
     present = {launch.kernel for launch in launches}
     if not any(present & set(names) for _, names in wanted):
         known = ", ".join(sorted({name for _, names in wanted for name in names})) or "no kernels"
@@ -165,6 +175,37 @@ def joined(launches: Sequence[Launch], points: Iterable[tuple[str, Sequence[str]
     for key, names in wanted:
         if names and set(names) <= present:
             found[key] = _of_point(launches, wanted, key, names)
+    return found
+
+
+def _by_marks(launches: Sequence[Launch], wanted: Sequence[tuple[str, list[str]]]) -> dict[str, dict[str, float]]:
+    """The launches behind each marker added up; the marker's grid is the number of the point."""
+    found: dict[str, dict[str, float]] = {}
+    behind: list[Launch] = []
+    groups: dict[int, list[Launch]] = {}
+    for launch in launches:
+        if launch.kernel == MARK:
+            groups[math.prod(launch.grid)] = behind = []
+        else:
+            behind.append(launch)
+    for number, own in groups.items():
+        if not own:
+            continue
+        has = sorted({launch.kernel for launch in own})
+        if number > len(wanted):
+            raise ValueError(f"this profile is of another run: it has a point {number}, the run has {len(wanted)}")
+        key, names = wanted[number - 1]
+        if not set(has) & set(names):
+            raise ValueError(
+                f"this profile is of another run: its point {number} has {', '.join(has)}, the run's {', '.join(names)}"
+            )
+        total: dict[str, float] = {}
+        for metric in {metric for launch in own for metric in launch.metrics}:
+            total[metric] = sum(launch.metrics.get(metric, 0.0) for launch in own)
+        counted = [launch.dram_bytes for launch in own]
+        if None not in counted:
+            total["dram_bytes"] = sum(filter(None, counted))
+        found[key] = total
     return found
 
 
@@ -190,16 +231,20 @@ def _of_point(
     return total
 
 
-def collect(command: Sequence[str], *, kernels: Sequence[str] = (), tool: str = "") -> list[Launch]:
+def collect(
+    command: Sequence[str], *, kernels: Sequence[str] = (), from_start: bool = True, tool: str = ""
+) -> list[Launch]:
     """Run a command under ncu and return its launches, of these kernels only where some are named.
 
+    from_start: whether ncu looks from the start, or only where the command asks it to (cudaProfilerStart).
     Raises ValueError where ncu is not installed or may not read the counters: the message says what to do.
     """
     found = tool or shutil.which("ncu")
     if not found:
         raise ValueError("ncu is not installed: install Nsight Compute, or trace instead (bench traffic)")
     selected = ["--kernel-name", f"regex:^({'|'.join(map(re.escape, kernels))})"] if kernels else []
-    words = [found, "--csv", "--page", "raw", "--metrics", ",".join(METRICS), *selected, *command]
+    ranged = [] if from_start else ["--profile-from-start", "off"]
+    words = [found, "--csv", "--page", "raw", "--metrics", ",".join(METRICS), *ranged, *selected, *command]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if "ERR_NVGPUCTRPERM" in done.stdout + done.stderr:
         raise ValueError(PERMISSION)

@@ -83,16 +83,16 @@ def bars(
     roofs: Roofs,
     traced: Mapping[str, float] | None = None,
     *,
-    imported: Mapping[str, float] | None = None,
+    counted: Mapping[str, tuple[float, str]] | None = None,
 ) -> list[Bar]:
     """A bar a measured point that moves bytes, the roofs themselves left out.
 
-    traced, imported: key -> bytes counted by tracing (M1), or by hardware counters (M3), which are believed before
-    traces; else the upper end is time x memory roof (M2), never below M0. measured: as for ``roofs_from``, with
-    ``key``.
+    traced: key -> bytes counted by tracing (M1); counted: key -> bytes of hardware counters with their letter (M3 from
+    a file, M4 live), which are believed before traces; else the upper end is time x memory roof (M2), never below M0.
+    measured: as for ``roofs_from``, with ``key``.
     """
     known = {key: (count, "M1") for key, count in (traced or {}).items()}
-    known |= {key: (count, "M3") for key, count in (imported or {}).items()}
+    known |= counted or {}
     return [
         bar(row, roofs, *known.get(str(row["key"]), ()))
         for row in measured
@@ -112,6 +112,8 @@ def bar(row: Mapping[str, Any], roofs: Roofs, counted: float | None = None, prov
             f"moved its least {least} bytes faster than this machine copies: the time or the byte model is wrong, "
             "unless the point fits the cache"
         )
+    if counted and counted < least and not fits:
+        doubt = f"{counted:.0f} bytes were counted, fewer than its least {least}: from the cache, or of another point"
     if known < least:
         known, letter = float(least), "M0"
     memory = least / seconds / roofs.memory_bytes_per_s if roofs.memory_bytes_per_s else None

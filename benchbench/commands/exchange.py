@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.commands.terminal import DEFAULT_STORE, AsJson, Imports, Store, note, print_json, say
+from benchbench.commands.terminal import DEFAULT_STORE, AsJson, Imports, Store, note, print_json, print_rows, say
 
 if TYPE_CHECKING:
     from benchbench.exchange import Export
@@ -139,33 +139,32 @@ def _is_profile(file: Path) -> bool:
     if file.suffix == ".ncu-rep":
         return True
     try:
-        return '"Kernel Name"' in file.read_text(errors="replace")
+        return any({"ID", "Kernel Name"} <= set(_cells(line)) for line in file.open(errors="replace"))
     except OSError:
         return False
 
 
+def _cells(line: str) -> list[str]:
+    return [cell.strip('" \n') for cell in line.split(",")]
+
+
 def _join(file: Path, run: Run, *, as_json: bool) -> int:
     """Keep the counters of a profile beside the run, one line a point, and print them."""
-    import json
-
-    from benchbench.access.ncu import joined, load
-    from benchbench.commands.terminal import print_rows
+    from benchbench import once
+    from benchbench.access.ncu import load
+    from benchbench.commands import counting
     from benchbench.plan import PlanError
-    from benchbench.store import COUNTERS, StoreError
 
-    records = run.read()[0]
-    points = {record.key: record.kernels for record in records if record.status == "ok" and record.kernels}
     try:
-        found = joined(load(str(file)), points.items())
+        rows = counting.keep_counters(run, load(str(file)), provenance="M3", file=file.name)
     except ValueError as error:
         raise PlanError(str(error)) from None
-    rows = [{"key": key, "provenance": "M3", "file": file.name, **metrics} for key, metrics in found.items()]
-    try:
-        (run.folder / COUNTERS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    except OSError as error:
-        raise StoreError(f"cannot write to {run.folder}: {error.strerror}") from None
-    print_rows(rows, as_json=as_json)
-    note(f"{len(rows)} of {len(points)} points of run {run.id} have counters now: bench roofline {run.id} uses them")
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(counting.readable(rows, run))
+    of = len(once.points_of(run.read()[0]))
+    note(f"{len(rows)} of {of} points of run {run.id} have counters now: bench roofline {run.id} uses them")
     return 0
 
 

@@ -59,6 +59,14 @@ def test_the_details_page_is_read_with_a_row_a_metric() -> None:
         ("5", "second", 5),
         ("6", "%", 6),
         ("7", "Ghz", 7e9),
+        ("8", "MB", 8e6),
+        ("9", "cycle/nsecond", 9e9),
+        ("1", "byte/us", 1e6),
+        ("2", "inst/cycle", 2),
+        ("1,234,567", "inst", 1_234_567),
+        ("1.5e3", "byte", 1500),
+        # A comma that separates no thousands is another locale's decimal one: no number rather than a wrong one.
+        ("154,25", "Mbyte", None),
         ("", "byte", None),
         ("n/a", "byte", None),
     ],
@@ -168,3 +176,46 @@ def test_a_csv_file_is_loaded(tmp_path: Path) -> None:
     assert len(load(str(tmp_path / "a.csv"))) == 2
     with pytest.raises(ValueError, match=r"no such file: nowhere\.csv"):
         load("nowhere.csv")
+
+
+def marked(number: int, place: int) -> Launch:
+    return Launch(ncu.MARK, place, grid=(number, 1, 1), metrics={"dram__bytes.sum": 1e9})
+
+
+def test_behind_a_marker_all_launches_are_of_its_point() -> None:
+    """Two points of the same kernels, one of which launches what the run did not note; the markers' bytes count not."""
+    one, two, other = ({"dram__bytes.sum": float(size)} for size in (3, 5, 7))
+    profile = [
+        Launch("a", 0, metrics=other),  # before the first marker: of no point
+        marked(2, 1),
+        Launch("a", 2, metrics=two),
+        Launch("a", 3, metrics=two),
+        marked(1, 4),
+        Launch("a", 5, metrics=one),
+        Launch("reduce", 6, metrics=one),
+    ]
+    found = joined(profile, [("first", ["a"]), ("second", ["a", "a"])])
+    assert {key: metrics["dram_bytes"] for key, metrics in found.items()} == {"first": 6, "second": 10}
+
+
+@pytest.mark.parametrize(
+    ("number", "kernel", "message"),
+    [(3, "a", "it has a point 3, the run has 2"), (2, "sgemm", "its point 2 has sgemm, the run's b")],
+)
+def test_a_marked_profile_of_another_run_is_refused(number: int, kernel: str, message: str) -> None:
+    profile = [marked(number, 0), Launch(kernel, 1, metrics={"dram__bytes.sum": 1.0})]
+    with pytest.raises(ValueError, match=f"another run: {message}"):
+        joined(profile, [("first", ["a"]), ("second", ["b"])])
+
+
+def test_the_marker_is_called_what_a_profile_is_searched_for() -> None:
+    from benchbench.access.marker import benchbench_point
+
+    assert benchbench_point.__name__ == ncu.MARK
+
+
+def test_a_program_that_says_when_to_look_is_not_looked_at_from_the_start(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text(WIDE)
+    tool = fake_ncu(tmp_path, f'echo "$@" > {tmp_path}/asked; cat {tmp_path}/out.csv')
+    collect(["true"], from_start=False, tool=tool)
+    assert "--profile-from-start off" in (tmp_path / "asked").read_text()
