@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import assembly, compiled, origin, shipped, traced, traffic
+from benchbench.access import assembly, compiled, origin, shipped, traced, traffic, warps
 from benchbench.access.compiled import Resources
 from benchbench.access.shipped import STREAMED, Spec, Variant
 from benchbench.access.traffic import Traffic
@@ -157,18 +157,24 @@ def wide_load_share(branches: Iterable[Resources], widest: int) -> float | None:
 # ---- traffic ------------------------------------------------------------------------------------------------------
 
 
-def traffic_rows(specs: Sequence[Spec], *, jobs: int = 1, told: Callable[[Row], None] | None = None) -> list[Row]:
+def traffic_rows(
+    specs: Sequence[Spec],
+    *,
+    jobs: int = 1,
+    told: Callable[[Row], None] | None = None,
+    batch: int = shipped.TRACED_BATCH,
+) -> list[Row]:
     """A row a spec, in their order. Each is traced in a process with TRITON_INTERPRET=1, ``jobs`` at a time."""
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        return _told(pool.map(_traffic_row_apart, specs), told)
+        return _told(pool.map(lambda spec: _traffic_row_apart(spec, batch), specs), told)
 
 
-def _traffic_row_apart(spec: Spec) -> Row:
-    counted_by = [inspect.getsource(one) for one in (traced, traffic, shipped, traffic_row, sites)]
-    name = hashlib.sha256(json.dumps([origin.traced_from(spec), *counted_by]).encode()).hexdigest()
+def _traffic_row_apart(spec: Spec, batch: int) -> Row:
+    counted_by = [inspect.getsource(one) for one in (traced, traffic, warps, shipped, traffic_row, sites)]
+    name = hashlib.sha256(json.dumps([origin.traced_from(spec), batch, *counted_by]).encode()).hexdigest()
     kept = assembly.cache_folder(None, "traffic") / f"{name}.json"
     if not kept.exists():
-        assembly.write_whole(kept, json.dumps(in_interpreter("traffic_row", asdict(spec))))
+        assembly.write_whole(kept, json.dumps(in_interpreter("traffic_row", {"spec": asdict(spec), "batch": batch})))
     row: Row = json.loads(kept.read_text())
     return row
 
@@ -184,7 +190,14 @@ def in_interpreter(task: str, argument: dict[str, Any]) -> Any:
         [sys.executable, "-m", "benchbench.access.worker", task, json.dumps(argument)],
         capture_output=True,
         text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        # The folder that bench was called in stays off the path: a file called torch.py may lie there.
+        env={
+            **os.environ,
+            "TRITON_INTERPRET": "1",
+            "PYTHONPATH": path,
+            "PYTHONSAFEPATH": "1",
+            "OMP_NUM_THREADS": "1",
+        },
         check=False,
     )
     if done.returncode:
@@ -206,11 +219,11 @@ def sites(found: Traffic) -> list[list[Any]]:
     ]
 
 
-def traffic_row(spec: Spec) -> Row:
-    """Requested, unique and sector bytes of the streamed tensors beside the floor, at a batch of 2; interpreted."""
-    call = shipped.adapter(spec.op).launcher(spec, shipped.TRACED_BATCH)
+def traffic_row(spec: Spec, batch: int = shipped.TRACED_BATCH) -> Row:
+    """Requested, unique and sector bytes of the streamed tensors beside the floor, at this batch; interpreted."""
+    call = shipped.adapter(spec.op).launcher(spec, batch)
     found = traced.trace(call, limit_s=600)
-    floor = shipped.adapter(spec.op).floor_elements(spec) * shipped.TRACED_BATCH * spec.itemsize
+    floor = shipped.adapter(spec.op).floor_elements(spec) * batch * spec.itemsize
     requested = found.requested_bytes("", STREAMED)
     unique = found.unique_bytes("", STREAMED)
     return {

@@ -15,24 +15,33 @@ def main() -> None:
     except Exception as error:
         # The parent shows one line; what a kernel of the user's raises can be anything.
         name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        sys.exit(name + (str(error).splitlines() or [""])[0])
+        sys.exit(name + " ".join(str(error).split()))
     print(json.dumps(answer))
 
 
 def _traffic_row(argument: dict[str, Any]) -> Any:
     from benchbench.access import rows, shipped
 
-    return rows.traffic_row(shipped.Spec(**argument))
+    return rows.traffic_row(shipped.Spec(**argument["spec"]), batch=argument["batch"])
 
 
-def _example(argument: dict[str, Any]) -> Any:
-    from benchbench.access import cache, example
+def _file(argument: dict[str, Any]) -> Any:
+    from benchbench.access import cache, detail, example
 
-    l2 = cache.L2(**argument["l2"]) if argument.get("l2") else None
-    return example.traffic_of(argument["path"], limit_s=argument.get("limit_s", 120.0), l2=l2)
+    call = example.load_example(argument["path"])
+    with example.first_configurations():
+        return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]))
 
 
-TASKS = {"traffic_row": _traffic_row, "example": _example}
+def _shipped(argument: dict[str, Any]) -> Any:
+    from benchbench.access import cache, detail, shipped
+
+    spec = shipped.Spec(**argument["spec"])
+    call = shipped.adapter(spec.op).launcher(spec, argument["batch"])
+    return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]))
+
+
+TASKS = {"traffic_row": _traffic_row, "file": _file, "shipped": _shipped}
 
 
 if __name__ == "__main__":

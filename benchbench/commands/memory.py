@@ -1,4 +1,4 @@
-"""bench traffic, resources and roofline: bytes traced, code compiled, roofs measured."""
+"""bench resources and roofline: code compiled, roofs measured; bench traffic is beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchbench.commands import readable, traffic
+from benchbench.commands.chosen import (
+    Directions,
+    Dtypes,
+    File,
+    Jobs,
+    KernelSize,
+    Layouts,
+    Op,
+    Shapes,
+    Variant,
+    counting,
+    flat,
+    for_people,
+    one_of,
+    specs_of,
+)
 from benchbench.commands.terminal import (
     DEFAULT_STORE,
     AsJson,
@@ -15,7 +32,6 @@ from benchbench.commands.terminal import (
     Output,
     Store,
     note,
-    print_json,
     print_rows,
     usage,
 )
@@ -23,67 +39,16 @@ from benchbench.commands.terminal import (
 if TYPE_CHECKING:
     import pandas
 
-    from benchbench.access.shipped import Spec
 
-File = Annotated[str, typer.Argument(metavar="[FILE]", help="A file of your own that defines example().")]
-Op = Annotated[str, typer.Option("--op", help="A shipped operation: inception_dwconv or depthwise_conv.")]
-Directions = Annotated[str, typer.Option("--direction", help="forward,backward.")]
-Dtypes = Annotated[str, typer.Option("--dtype", help="fp32,fp16,bf16.")]
-Layouts = Annotated[str, typer.Option("--layout", help="nchw,nhwc.")]
-Shapes = Annotated[str, typer.Option("--shape", metavar="CxHxW,...", help="Default: the stages of --variant.")]
-Variant = Annotated[str, typer.Option("--variant", help="T, S or B: their stage shapes.")]
-KernelSize = Annotated[int, typer.Option("--kernel-size", help="0: the operation's own.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes at a time.")]
+# With more kernels than these, the instruction mix of each is for --json.
+FEW_ROWS = 4
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("traffic")(traffic)
+    app.command("traffic")(traffic.traffic)
     app.command("resources")(resources)
     app.command("roofline")(roofline)
-
-
-def _specs(
-    op: str, archs: str, directions: str, dtypes: str, layouts: str, shapes: str, variant: str, kernel_size: int
-) -> list[Spec]:
-    from benchbench.access import compiled, shipped
-    from benchbench.plan import PlanError
-
-    for arch in archs.split(","):
-        compiled.capability(arch)
-    known = {"direction": shipped.DIRECTIONS, "dtype": shipped.DTYPES, "layout": shipped.LAYOUTS}
-    chosen = {"direction": directions, "dtype": dtypes, "layout": layouts}
-    words = {name: _known(f"--{name}", text, known[name]) for name, text in chosen.items()}
-    sizes = tuple(_shape(word) for word in shapes.split(",")) if shapes else tuple(shipped.shapes_of(variant))
-    found = shipped.specs(
-        op,
-        archs=archs.split(","),
-        directions=words["direction"],
-        dtypes=words["dtype"],
-        layouts=words["layout"],
-        shapes=sizes,
-        kernel_size=kernel_size,
-    )
-    if not found:
-        raise PlanError(f"{op} ships no kernel for that: widen --direction, --dtype, --layout or --shape")
-    return found
-
-
-def _known(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    from benchbench.case import nearest
-    from benchbench.plan import PlanError
-
-    words = tuple(text.split(",")) if text else known
-    for word in words:
-        if word not in known:
-            raise PlanError(f"{option} {word!r}: {nearest(word, known)}")
-    return words
-
-
-def _shape(text: str) -> str:
-    from benchbench.case import shape
-
-    return shape(text)
 
 
 def resources(
@@ -96,7 +61,9 @@ def resources(
     shape: Shapes = "",
     variant: Variant = "T",
     kernel_size: KernelSize = 0,
-    sass: Annotated[bool, typer.Option("--sass", help="FILE: the machine code under its source lines.")] = False,
+    sass: Annotated[
+        bool, typer.Option("--sass", help="The machine code of a FILE or a kernel under its source lines.")
+    ] = False,
     jobs: Jobs = 1,
     store: Store = DEFAULT_STORE,
     imports: Imports = None,
@@ -105,116 +72,37 @@ def resources(
     output: Output = None,
 ) -> int:
     """What compiled kernels need of the machine, without a GPU: registers, spills, widths, instructions, occupancy."""
-    from benchbench.plan import PlanError
+    from benchbench.access import example, rows
 
-    if sass and not file:
-        raise PlanError("--sass shows the code of a FILE that defines example(): name one")
     with usage():
+        specs = [] if file else specs_of(op, arch, direction, dtype, layout, shape, variant, kernel_size)
         if sass:
-            from benchbench.access import example
-
-            print("\n".join(example.sass_lines(file, arch=arch.split(",")[0])))
+            if file:
+                text = example.sass_lines(file, arch=arch.split(",")[0])
+            else:
+                text = example.shipped_sass_lines(one_of(specs, "--sass"))
+            print("\n".join(text))
             return 0
         if file:
-            from benchbench.access import example
-
-            rows = example.resource_rows(file, archs=tuple(arch.split(",")))
+            found = example.resource_rows(file, archs=tuple(arch.split(",")))
         else:
-            from benchbench.access.rows import resource_rows
-
-            specs = _specs(op, arch, direction, dtype, layout, shape, variant, kernel_size)
-            rows = resource_rows(specs, jobs=jobs)
-    print_rows(_flat(rows, as_json=json), as_json=json, form=form, output=output)
+            found = rows.resource_rows(specs, jobs=jobs, told=counting(len(specs), "compiled"))
+    if not for_people(json, form, output):
+        print_rows(flat(found, as_json=json), as_json=json, form=form, output=output)
+        return 0
+    print_rows(readable.own_resource_table(found) if file else readable.resource_table(found))
+    if file:
+        print_rows(readable.access_table(found), title="by load and store of the machine code")
+    for line in readable.remarks(found) if file or len(found) <= FEW_ROWS else []:
+        print(line)
     return 0
-
-
-def traffic(
-    file: File = "",
-    op: Op = "inception_dwconv",
-    direction: Directions = "",
-    dtype: Dtypes = "",
-    layout: Layouts = "",
-    shape: Shapes = "",
-    variant: Variant = "T",
-    kernel_size: KernelSize = 0,
-    jobs: Jobs = 1,
-    limit: Annotated[str, typer.Option("--limit", help="FILE: refuse a grid that takes longer to trace.")] = "120s",
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="FILE: heat maps of its tensors.")] = None,
-    l2_mib: Annotated[int, typer.Option("--l2-mib", min=1, help="FILE: size of the modelled L2.")] = 50,
-    l2_line: Annotated[int, typer.Option("--l2-line", help="FILE: its line in bytes.")] = 128,
-    sms: Annotated[int, typer.Option("--sms", min=1, help="FILE: multiprocessors that share it.")] = 132,
-    store: Store = DEFAULT_STORE,
-    imports: Imports = None,
-    json: AsJson = False,
-    form: Format = "table",
-    output: Output = None,
-) -> int:
-    """What kernels ask of memory, traced address by address without a GPU: bytes, sectors, amplification."""
-    from benchbench.access import rows
-    from benchbench.commands.sweep import seconds
-    from benchbench.plan import PlanError
-
-    if plot is not None and not file:
-        raise PlanError("--plot draws the heat maps of a FILE that defines example(): name one")
-    with usage():
-        if not file:
-            specs = _specs(op, "sm_90", direction, dtype, layout, shape, variant, kernel_size)
-            print_rows(_flat(rows.traffic_rows(specs, jobs=jobs), as_json=json), as_json=json, form=form, output=output)
-            return 0
-        l2 = {"size_bytes": l2_mib * 1024 * 1024, "line_bytes": l2_line, "sms": sms}
-        found = rows.in_interpreter("example", {"path": file, "limit_s": seconds("--limit", limit), "l2": l2})
-    if plot is not None:
-        _draw_heat(found["heat"], plot)
-    return _print_traffic(found, as_json=json, form=form, output=output)
-
-
-def _draw_heat(maps: list[dict[str, Any]], folder: Path) -> None:
-    from benchbench.reports.heat import heat
-    from benchbench.reports.save import save
-
-    for one in maps:
-        for path in save(heat(one["kernel"], one["kind"], one["tensor"], one["touches"]), folder):
-            note(str(path))
-
-
-def _print_traffic(found: dict[str, Any], *, as_json: bool, form: str, output: Path | None) -> int:
-    """Instruction by instruction and tensor by tensor; what reaches out of bounds is said last, and is a failure."""
-    if as_json:
-        print_json(found)
-    else:
-        print_rows(found["sites"], form=form, output=output, title="by instruction (requests and sectors are modelled)")
-        print_rows(found["tensors"], form=form, title="by tensor")
-        dram = found["dram"]
-        print_rows([dram], form=form, title="DRAM behind the modelled L2")
-    for line in found["out_of_bounds"]:
-        note(f"out of bounds: {line}")
-    return 1 if found["out_of_bounds"] else 0
-
-
-SHOWN_APART = ("accesses", "sites", "spilled_at")
-
-
-def _flat(rows: list[dict[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:
-    """Rows without the lists that only the static gate reads; for people without what is the same as the name."""
-    return [
-        {name: _cell(value, as_json=as_json) for name, value in row.items() if name not in SHOWN_APART} for row in rows
-    ]
-
-
-def _cell(value: Any, *, as_json: bool) -> Any:
-    if as_json:
-        return value
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return " ".join(f"{name} {count}" for name, count in value.items())
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def roofline(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Default: latest.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="Draw it too.")] = None,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
+    ncu: Annotated[bool, typer.Option("--ncu", help="Count the points' bytes with Nsight Compute first.")] = False,
     store: Store = DEFAULT_STORE,
     imports: Imports = None,
     json: AsJson = False,
@@ -229,6 +117,8 @@ def roofline(
     from benchbench.reports.save import save
 
     results, conditions = stored(store, runs)
+    if ncu:
+        _count(store, runs)
     with usage():
         points, roofs = bars_of(store, runs, results)
         if plot is not None:
@@ -240,6 +130,15 @@ def roofline(
     else:
         _print_bars(points, roofs)
     return 0 if points else 5
+
+
+def _count(store: Path, runs: list[str] | None) -> None:
+    from benchbench.commands.counting import count_now
+    from benchbench.store import find
+
+    for word in runs or ["latest"]:
+        run = find(store, word)
+        note(f"{len(count_now(run))} points of run {run.id} counted by Nsight Compute")
 
 
 def bars_of(
@@ -256,7 +155,7 @@ def bars_of(
     good = rows_of(results[results["status"] == "ok"])
     roofs = model.roofs_from(good)
     traced = moved.traced_bytes(good, moved.traffic_of(good, trace=trace, told=said_traced))
-    bars = [asdict(bar) for bar in model.bars(good, roofs, traced, imported=_counted(store, runs))]
+    bars = [asdict(bar) for bar in model.bars(good, roofs, traced, counted=_counted(store, runs))]
     named = {row["key"]: {"name": table.name(row), "case": row["case"], **_layerwise(row)} for row in good}
     return [named[bar["key"]] | bar for bar in bars], asdict(roofs)
 
@@ -279,12 +178,17 @@ def said_traced(row: dict[str, Any]) -> None:
     note(f"traced {row['kernel']}, {row['direction']} at {row['shape']}, {row['dtype']}, {row['layout']}")
 
 
-def _counted(store: Path, words: list[str] | None) -> dict[str, float]:
-    """The bytes that hardware counters counted, by key, where a profile was imported."""
+def _counted(store: Path, words: list[str] | None) -> dict[str, tuple[float, str]]:
+    """The bytes that hardware counters counted and their letter, by key, where a profile was imported or made."""
     from benchbench.store import find
 
     counters = [find(store, word).counters() for word in words or ["latest"]]
-    return {key: row["dram_bytes"] for each in counters for key, row in each.items() if "dram_bytes" in row}
+    return {
+        key: (row["dram_bytes"], row.get("provenance", "M3"))
+        for each in counters
+        for key, row in each.items()
+        if "dram_bytes" in row
+    }
 
 
 def _print_bars(points: list[dict[str, Any]], roofs: dict[str, Any]) -> None:

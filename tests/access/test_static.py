@@ -61,12 +61,16 @@ def line_of(path: str, text: str) -> str:
 
 
 def traffic_of(path: str) -> dict[str, Any]:
-    traced = rows.in_interpreter("example", {"path": path})
+    traced = rows.in_interpreter("file", {"path": path, "limit_s": 120.0, "l2": {}})
+    sites = [
+        [site["kind"], site["tensor"], site["requested_bytes"], f"{site['file']}:{site['line']}", site["statement"]]
+        for site in traced["sites"]
+    ]
     counted = {
         name: sum(tensor[name] for tensor in traced["tensors"])
         for name in ("requested_bytes", "program_sector_bytes", "unique_bytes")
     }
-    return {"kernel": "weighted", **counted, "sites": traced["statements"]}
+    return {"kernel": "weighted", **counted, "sites": sites}
 
 
 @compiles
@@ -178,4 +182,4 @@ def test_a_finding_reads_as_a_sentence() -> None:
 
 def test_a_failing_trace_is_one_line(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^no such file: nowhere\.py$"):
-        rows.in_interpreter("example", {"path": "nowhere.py"})
+        rows.in_interpreter("file", {"path": "nowhere.py"})
