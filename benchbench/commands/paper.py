@@ -84,11 +84,12 @@ def _build(entry: Entry) -> Build:
 
     height, width = _size(entry.img_size)
     try:
-        model = build(entry.network, kernel_size=entry.kernel_size, ratio=entry.ratio, img_size=max(height, width))
+        for name in dict.fromkeys((entry.network, entry.counted)):
+            model = build(name, kernel_size=entry.kernel_size, ratio=entry.ratio, img_size=max(height, width))
         counts = count(model, height=height, width=width)
     except (ValueError, ImportError) as error:
         return Build(False, note=str(error))
-    return Build(True, counts.parameters, counts.macs)
+    return Build(True, counts.parameters, counts.macs, counts.products)
 
 
 def _size(text: int | str) -> tuple[int, int]:

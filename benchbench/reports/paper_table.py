@@ -21,11 +21,15 @@ _UNEXPLAINED = "no reason known"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What became of building one row's network in this call: its counts, or why it did not build."""
+    """What became of building one row's network in this call: its counts, or why it did not build.
+
+    macs: as the paper's counter has them, with norms. products: of convolutions, matrix products and attention alone.
+    """
 
     builds: bool
     params: int | None = None
     macs: int | None = None
+    products: int | None = None
     note: str = ""
 
 
@@ -58,7 +62,7 @@ def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
             counted, shown = row[what], row[f"printed_{what}"]
             if counted is not None and shown and not _agrees(counted, shown):
                 count, name = ("params", "parameters") if what == "params_m" else ("macs", "MACs")
-                reason = count_reason(row["table"], row["model"], row["img_size"], count) or _UNEXPLAINED
+                reason = count_reason(row["table"], row["model"], row["img_size"], count) or _by_products(row, count)
                 notes.append(
                     f"{_title(row)}: {_digits(counted, shown)} {unit} {name} counted, {shown} printed: {reason}."
                 )
@@ -78,6 +82,14 @@ def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
     if failed:
         notes.append(f"Not measured: {', '.join(failed)}.")
     return notes
+
+
+def _by_products(row: Mapping[str, Any], count: str) -> str:
+    """The reason of rows that were copied from papers whose counters leave out norms."""
+    products, shown = row["products_g"], row["printed_macs_g"]
+    if count == "macs" and products is not None and _agrees(products, shown):
+        return f"without the norms that the paper's own counter adds it is {shown}, as in the paper that it comes from"
+    return _UNEXPLAINED
 
 
 def text_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -105,6 +117,7 @@ def _row(
         "img_size": entry.img_size,
         "params_m": None if built is None or built.params is None else built.params / 1e6,
         "macs_g": None if built is None or built.macs is None else built.macs / 1e9,
+        "products_g": None if built is None or built.products is None else built.products / 1e9,
         "paper_params_m": float(entry.params_m) if entry.params_m else None,
         "paper_macs_g": float(entry.macs_g) if entry.macs_g else None,
     }

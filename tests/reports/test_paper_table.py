@@ -112,13 +112,34 @@ def test_a_count_that_prints_otherwise_is_footnoted_with_its_reason() -> None:
         entry_named(4, "Swin-T"): Build(True, 28_288_354, 4_490_000_000),
         entry_named(4, "InceptionNeXt-T"): Build(True, 28_056_000, 4_190_000_000),
         entry_named(4, "DeiT-S"): Build(True, 99_000_000, 4_600_000_000),
+        entry_named(4, "Swin-S"): Build(True, 49_600_000, 8_768_500_000, 8_740_900_000),
+        entry_named(4, "PVT-Medium"): Build(True, 44_200_000, 6_900_000_000, 6_800_000_000),
     }
     table = paper_rows(4, built=built)
     notes = [note for note in footnotes(table) if "counted" in note]
-    assert len(notes) == 2
+    assert len(notes) == 4
+    assert any("Swin-S: 8.8 G MACs counted, 8.7 printed: without the norms" in note for note in notes)
+    assert any("PVT-Medium: 6.9 G" in note and "no reason known" in note for note in notes)
     assert any("Swin-T: 28 M parameters counted, 29 printed: 28.29 M are counted" in note for note in notes)
     assert any("DeiT-S: 99 M" in note and "no reason known" in note for note in notes)
     assert named(table, "InceptionNeXt-T")["params_m"] == pytest.approx(28.056)
+
+
+def test_replknet_is_counted_with_its_branches_merged_and_is_the_row_that_trains() -> None:
+    entry = entry_named(4, "RepLKNet-31B")
+    assert (entry.network, entry.counted) == ("replknet_31b", "replknet_31b.merged")
+    assert entry_named(4, "ResNet-50").counted == "resnet50"
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 4, 5, 6, 7, 8])
+def test_every_row_builds_and_counts_as_printed_or_for_a_known_reason(number: int) -> None:
+    from benchbench.commands.paper import _built
+
+    table = paper_rows(number, built=_built(entries(number)))
+    assert [row["model"] for row in table if not row["builds"]] == []
+    assert [note for note in footnotes(table) if "no reason known" in note] == []
 
 
 def test_a_reason_belongs_to_a_row_that_exists_and_to_both_forms_of_it() -> None:
