@@ -112,3 +112,15 @@ def test_timm_prints_the_opposite_sign_in_eager_mode() -> None:
     rows = [r for r in published.timm_throughput() if (r["hardware"], r["torch_version"]) == ("RTX 4090", "2.9.1")]
     eager = {r["timm_name"]: r["img_per_s"] for r in rows if r["torch_compile"] == "no"}
     assert eager["inception_next_tiny"] / eager["convnext_tiny"] < 1
+
+
+def test_networks_of_table_4_that_timm_lacks_have_their_accuracy_and_name_too() -> None:
+    from benchbench.reports import names
+
+    known = {"t2t_vit_14": 81.5, "pvt_large": 81.7, "focal_small": 83.5, "replknet_31b.merged": 83.5}
+    for model, top1 in known.items():
+        assert published.accuracy(model) == top1, model
+    called = [names.network(model) for model in (*known, "pvt_medium", "pvt_small", "metanext_attn_small")]
+    expected = ["T2T-ViT-14", "PVT-Large", "Focal-S", "RepLKNet-31B merged", "PVT-Medium", "PVT-Small", "MetaNeXt-Attn"]
+    assert called == expected
+    assert all(published.accuracy(model, img_size=384) for model in ("vit_base_patch16_384", "replknet_31b"))

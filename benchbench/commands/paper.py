@@ -67,7 +67,7 @@ def table(
         print_rows(rows, as_json=json, form=form, output=output)
         return 0
     print_rows(paper_table.text_rows(rows), form=form, output=output, title=f"Table {word} of the paper, and ours")
-    for line in paper_table.footnotes(rows):
+    for line in paper_table.footnotes(rows) + ([] if results is None else paper_table.elsewhere(whole, results)):
         note(line)
     return 0
 

@@ -34,6 +34,26 @@ _TEXT = {
     "note",
     "change",
 }
+# Networks that timm does not have, by the paper's names for them; models/ builds them under ours.
+OWN_NETWORKS = {
+    "T2T-ViT-14": "t2t_vit_14",
+    "T2T-ViT-19": "t2t_vit_19",
+    "T2T-ViT-24": "t2t_vit_24",
+    "Focal-T": "focal_tiny",
+    "Focal-S": "focal_small",
+    "Focal-B": "focal_base",
+    "PVT-Small": "pvt_small",
+    "PVT-Medium": "pvt_medium",
+    "PVT-Large": "pvt_large",
+    "RepLKNet-31B": "replknet_31b",
+    "MetaNeXt-Attn": "metanext_attn_small",
+    "ConvNeXt-S (iso.)": "convnext_iso_small",
+    "ConvNeXt-B (iso.)": "convnext_iso_base",
+    "InceptionNeXt-S (iso.)": "inception_next_iso_small",
+    "InceptionNeXt-B (iso.)": "inception_next_iso_base",
+    "DeiT-S": "deit_small_patch16_224",
+    "DeiT-B": "deit_base_patch16_224",
+}
 # The authors' own form of a network, or one with its branches merged, is the same network with the same accuracy.
 _OTHER_FORMS = (".fb", ".merged")
 
@@ -171,9 +191,9 @@ def _own_settings(model: str) -> tuple[int | None, str | None]:
 @cache
 def _paper_points() -> tuple[PaperPoint, ...]:
     main = [
-        _point(row, 4, str(row["model"]), str(row["timm_name"]), None, None, "a100_tf32")
+        _point(row, 4, label, str(row["timm_name"] or OWN_NETWORKS[label]), None, None, "a100_tf32")
         for row in table(4)
-        if row["timm_name"]
+        if (label := str(row["model"]))
     ]
     preliminary = [
         _point(

@@ -6,30 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from benchbench.published import Row, combination, differences, printed, table
+from benchbench.published import OWN_NETWORKS, Row, combination, differences, printed, table
 
 A100, RTX2080TI = "A100, TF32, batch 128", "RTX 2080 Ti, FP32"
 
-# Networks that timm does not have, by the paper's names for them; models/ builds them under ours.
-OWN_NETWORKS = {
-    "T2T-ViT-14": "t2t_vit_14",
-    "T2T-ViT-19": "t2t_vit_19",
-    "T2T-ViT-24": "t2t_vit_24",
-    "Focal-T": "focal_tiny",
-    "Focal-S": "focal_small",
-    "Focal-B": "focal_base",
-    "PVT-Small": "pvt_small",
-    "PVT-Medium": "pvt_medium",
-    "PVT-Large": "pvt_large",
-    "RepLKNet-31B": "replknet_31b",
-    "MetaNeXt-Attn": "metanext_attn_small",
-    "ConvNeXt-S (iso.)": "convnext_iso_small",
-    "ConvNeXt-B (iso.)": "convnext_iso_base",
-    "InceptionNeXt-S (iso.)": "inception_next_iso_small",
-    "InceptionNeXt-B (iso.)": "inception_next_iso_base",
-    "DeiT-S": "deit_small_patch16_224",
-    "DeiT-B": "deit_base_patch16_224",
-}
 # The authors timed Facebook's form of these; timm's form is the second row.
 FACEBOOK_FORM = ("convnext_tiny", "convnext_small", "convnext_base")
 # RepLKNet merges the branches of its large kernels for inference, and that form is what its authors count.

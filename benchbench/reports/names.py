@@ -41,6 +41,7 @@ _FIRST = ("ConvNeXt", "InceptionNeXt", "ResNet", "Swin", "DeiT", "RegNetY")
 HEADS = {"upernet": "UperNet", "semantic_fpn": "Semantic FPN"}
 FORMS = {".fb": " FB", ".merged": " merged"}
 _SIZES = {"atto": "A", "femto": "F", "pico": "P", "nano": "N", "tiny": "T", "small": "S", "base": "B", "large": "L"}
+_OTHER_TABLES = {model: label for label, model in published.OWN_NETWORKS.items()}
 OPERATIONS = {
     "inception_dwconv": "Inception",
     "depthwise_conv": "depthwise",
@@ -78,7 +79,9 @@ def network(model: str, kernel_size: int | None = None, ratio: str | None = None
 
 
 def _plain_name(model: str) -> str:
-    """The name of a network that the paper does not have: "MambaOut-T" of "mambaout_tiny", else timm's name."""
+    """The name of a network that Table 4 does not have: another table's, "MambaOut-T" of "mambaout_tiny", timm's."""
+    if model in _OTHER_TABLES:
+        return _OTHER_TABLES[model]
     prefix, name = next(((p, n) for p, n in FAMILIES if model.startswith(p)), ("", ""))
     rest = model.removeprefix(prefix).strip("_")
     if not name or not rest or "_" in rest or "." in rest:

@@ -84,6 +84,15 @@ def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
+def elsewhere(table: Sequence[Mapping[str, Any]], results: pandas.DataFrame) -> list[str]:
+    """A note where the runs hold networks and none of them is a row at the size of this table."""
+    frame = rows.own(rows.networks(rows.tidy(results)))
+    if any(row[f"{mode}_status"] for row in table for mode in ("train", "infer")) or frame.empty:
+        return []
+    sizes = ", ".join(f"{int(size)}" for size in sorted(rows.distinct(frame, "img_size")))
+    return [f"None of the networks measured here (at {sizes} px) is a row of this table at its size."]
+
+
 def _by_products(row: Mapping[str, Any], count: str) -> str:
     """The reason of rows that were copied from papers whose counters leave out norms."""
     products, shown = row["products_g"], row["printed_macs_g"]

@@ -13,7 +13,7 @@ import pytest
 import benchbench
 from benchbench.published import differences
 from benchbench.published.entries import count_reason, entries, entries_named, entry_named
-from benchbench.reports.paper_table import Build, footnotes, paper_rows, text_rows
+from benchbench.reports.paper_table import Build, elsewhere, footnotes, paper_rows, text_rows
 
 Row = Callable[..., dict[str, Any]]
 Frame = Callable[..., pandas.DataFrame]
@@ -88,6 +88,16 @@ def test_frames_and_crops_of_a_head_are_its_row(network: Row, frame: Frame) -> N
     row = named(paper_rows(6, frame(run)), "ConvNeXt-T", "512x2048")
     assert (row["infer_img_per_s"], row["train_img_per_s"]) == (20, 30)
     assert named(paper_rows(7, frame(run)), "ResNet-50", "512x512")["infer_img_per_s"] == 40
+
+
+def test_a_run_at_another_size_than_the_tables_says_so(network: Row, frame: Frame) -> None:
+    small = frame([network("inception_next_tiny", None, None, 500.0, img_size=64)])
+    assert elsewhere(paper_rows(4, small), small) == [
+        "None of the networks measured here (at 64 px) is a row of this table at its size."
+    ]
+    right = frame([network("inception_next_tiny", None, None, 500.0)])
+    assert elsewhere(paper_rows(4, right), right) == []
+    assert elsewhere(paper_rows(4, frame([])), frame([])) == []
 
 
 def test_merged_branches_are_the_row_in_inference_alone(network: Row, frame: Frame) -> None:
