@@ -16,7 +16,8 @@ def detail(call: Callable[[], Any], *, limit_s: float = 120.0, l2: cache.L2 | No
     """What the call's kernels ask of memory, as JSON-able rows; call it in a process with TRITON_INTERPRET=1.
 
     {"sites": a row a load or store, "tensors": a row a tensor, "out_of_bounds": lines, "dram": the modelled cache's,
-    "launches": kernel and programs, "heat": {kernel, kind, tensor, touches} where a map can be drawn}.
+    "launches": kernel and programs, "heat": {launch, kernel, kind, tensor, touches}, the latter
+    empty where no map can be drawn}.
     """
     found = traced.trace(call, limit_s=limit_s, keep_steps=True)
     dram = cache.modelled_dram(found.steps, l2 or cache.L2())
@@ -24,9 +25,8 @@ def detail(call: Callable[[], Any], *, limit_s: float = 120.0, l2: cache.L2 | No
         "sites": [site_row(site) for site in found.sites],
         "tensors": [tensor_row(tensor) for tensor in found.tensors],
         "heat": [
-            {"kernel": t.kernel, "kind": t.kind, "tensor": t.tensor, "touches": touches}
+            {"launch": t.launch, "kernel": t.kernel, "kind": t.kind, "tensor": t.tensor, "touches": traffic.heat_map(t)}
             for t in found.tensors
-            if (touches := traffic.heat_map(t))
         ],
         "out_of_bounds": [str(one) for one in found.out_of_bounds],
         "dram": {"read_bytes": dram.read_bytes, "written_bytes": dram.written_bytes, "hit_sectors": dram.hit_sectors},

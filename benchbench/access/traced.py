@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic
+from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic, View
 from benchbench.access.warps import modelled_requests, vector_elements
 
 
@@ -58,7 +58,7 @@ class _Tensor:
     start: int
     stop: int
     views: tuple[tuple[str, int, int], ...]
-    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    shapes: dict[str, View]
 
     def name_of(self, low: int, high: int) -> str:
         """The argument whose own elements hold both addresses; several that share memory are joined by a stroke."""
@@ -227,24 +227,23 @@ class Recorder:
         launch = len(self.launches)
         self.launches.append((self._kernel, self._programs))
         for (kind, tensor), requested in self._requested.items():
-            unique, counts, argument = self._unique_bytes(kind, tensor)
-            shape, strides = argument.shapes.get(tensor, ((), ()))
+            unique, size, counts, argument = self._unique_bytes(kind, tensor)
+            view = argument.shapes.get(tensor)
             sectors = self._sectors.get((kind, tensor), 0)
-            self._tensors.append(
-                TensorTraffic(launch, self._kernel, kind, tensor, requested, unique, sectors, shape, strides, counts)
-            )
+            numbers = (requested, unique, sectors)
+            self._tensors.append(TensorTraffic(launch, self._kernel, kind, tensor, *numbers, view, size, counts))
 
-    def _unique_bytes(self, kind: str, tensor: str) -> tuple[int, npt.NDArray[np.int64] | None, _Tensor]:
-        """Distinct bytes; accesses of several element sizes to one tensor are joined byte by byte."""
+    def _unique_bytes(self, kind: str, tensor: str) -> tuple[int, int, npt.NDArray[np.int64] | None, _Tensor]:
+        """Distinct bytes, and the size and counts of elements; those of several sizes are joined byte by byte."""
         found = [(size, *kept) for (k, t, size), kept in self._touched.items() if (k, t) == (kind, tensor)]
         if len(found) == 1:
             size, argument, counts = found[0]
-            return int(np.count_nonzero(counts)) * size, counts, argument
+            return int(np.count_nonzero(counts)) * size, size, counts, argument
         union = np.zeros(found[0][1].stop - found[0][1].start, dtype=bool)
         for size, _, counts in found:
             wide = np.repeat(counts > 0, size)
             union[: wide.size] |= wide[: union.size]
-        return int(np.count_nonzero(union)), None, found[0][1]
+        return int(np.count_nonzero(union)), 0, None, found[0][1]
 
     # ---- one access ---------------------------------------------------------------------------------------------
 
@@ -372,7 +371,9 @@ def _tensors_of(arguments: Any) -> tuple[_Tensor, ...]:
     for start, group in named.items():
         stop = start + group[0][1].untyped_storage().nbytes()
         views = tuple((name, t.data_ptr(), t.data_ptr() + _extent_bytes(t)) for name, t in group)
-        shapes = {name: (tuple(t.shape), tuple(t.stride())) for name, t in group}
+        shapes = {
+            name: View(tuple(t.shape), tuple(t.stride()), t.storage_offset(), t.element_size()) for name, t in group
+        }
         found.append(_Tensor(tuple(name for name, _ in group), start, stop, views, shapes))
     return tuple(found)
 

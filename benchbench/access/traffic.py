@@ -34,8 +34,21 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """How a tensor lies in its storage, in elements: sizes, strides, where it begins; and an element's bytes."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    first: int
+    itemsize: int
+
+
+@dataclass(frozen=True, slots=True)
 class TensorTraffic:
-    """What one launch asks of one tensor. counts: how often each element was touched, by its place in the storage."""
+    """What one launch asks of one tensor. counts: how often each element was touched, by its place in the storage.
+
+    itemsize: the bytes of what is counted; counts are missing where elements of several sizes were accessed.
+    """
 
     launch: int
     kernel: str
@@ -44,8 +57,8 @@ class TensorTraffic:
     requested_bytes: int
     unique_bytes: int
     program_sector_bytes: int
-    shape: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
+    view: View | None = None
+    itemsize: int = 0
     counts: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
 
 
@@ -119,20 +132,18 @@ class Traffic:
 def heat_map(tensor: TensorTraffic) -> list[list[float]]:
     """How often each element is touched: rows x columns of the last two dimensions, the mean over the others.
 
-    A vector is drawn as rows of 32 elements. Empty where the tensor's own shape is not known.
+    A vector is drawn as rows of 32 elements. Empty where the tensor's own shape is not known (several arguments share
+    its memory), or where it is not accessed element by element.
     """
-    if tensor.counts is None or not tensor.shape:
-        return []
-    # Where a view begins inside its storage is not known here, so only tensors that fill their storage are drawn.
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if extent != tensor.counts.size:
+    view = tensor.view
+    if tensor.counts is None or view is None or tensor.itemsize != view.itemsize or 0 in view.shape:
         return []
     step = tensor.counts.itemsize
-    strides = tuple(stride * step for stride in tensor.strides)
-    view = np.lib.stride_tricks.as_strided(tensor.counts, tensor.shape, strides).astype(float)
-    if view.ndim < 2:
-        whole = np.zeros(-(-view.size // 32) * 32)
-        whole[: view.size] = view
-        view = whole.reshape(-1, 32)
-    rows: list[list[float]] = view.reshape(-1, *view.shape[-2:]).mean(axis=0).tolist()
+    strides = tuple(stride * step for stride in view.strides)
+    touched = np.lib.stride_tricks.as_strided(tensor.counts[view.first :], view.shape, strides).astype(float)
+    if touched.ndim < 2:
+        whole = np.zeros(-(-touched.size // 32) * 32)
+        whole[: touched.size] = touched
+        touched = whole.reshape(-1, 32)
+    rows: list[list[float]] = touched.reshape(-1, *touched.shape[-2:]).mean(axis=0).tolist()
     return rows

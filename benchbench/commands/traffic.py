@@ -96,10 +96,16 @@ def _draw_heat(maps: list[dict[str, Any]], folder: Path) -> None:
     from benchbench.reports.heat import heat
     from benchbench.reports.save import save
 
-    if not maps:
-        note("no heat map: no tensor fills its storage, or its elements are accessed in several sizes")
+    drawn: set[tuple[str, ...]] = set()
     for one in maps:
-        for path in save(heat(one["kernel"], one["kind"], one["tensor"], one["touches"]), folder):
+        what = (one["kernel"], one["kind"], one["tensor"])
+        if not one["touches"]:
+            note(f"no heat map of {one['kind']}s of {one['tensor']}: its memory is shared, or not read by its elements")
+            continue
+        # A kernel that is launched again gets a file of its own.
+        again = f" launch {one['launch']}" if what in drawn else ""
+        drawn.add(what)
+        for path in save(heat(f"{one['kernel']}{again}", one["kind"], one["tensor"], one["touches"]), folder):
             note(str(path))
 
 

@@ -26,15 +26,20 @@ def heat(kernel: str, kind: str, tensor: str, touches: Sequence[Sequence[float]]
     import pandas
 
     if not touches or not touches[0]:
-        raise ValueError(f"no heat map of {tensor}: its shape is not known, or it is a part of a larger storage")
+        raise ValueError(f"no heat map of {tensor}: its shape is not known, or others share its memory")
     chosen = theme_named(theme)
     listed = [(r, c, count) for r, row in enumerate(touches) for c, count in enumerate(row)]
     data = pandas.DataFrame(listed, columns=["row", "column", "touches"])
     least, most = data["touches"].min(), data["touches"].max()
-    notes = [f"An element is touched {least:g} to {most:g} times, {data['touches'].mean():.4g} in the mean."]
+    notes = [f"An element is touched {least:.4g} to {most:.4g} times, {data['touches'].mean():.4g} in the mean."]
     with style(chosen):
         figure = _draw(f"{kernel}: {kind}s of {tensor}", touches, chosen, notes)
-    return Chart(f"heat-{kernel}-{kind}-{tensor.replace('/', '-')}", figure, data, notes, theme)
+    return Chart(f"heat-{_word(kernel)}-{kind}-{_word(tensor)}", figure, data, notes, theme)
+
+
+def _word(name: str) -> str:
+    """A part of a file name."""
+    return "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in name).strip("-")
 
 
 def _draw(title: str, touches: Sequence[Sequence[float]], chosen: Theme, notes: Sequence[str]) -> Figure:

@@ -147,3 +147,9 @@ def unequal(x, y, BLOCK: tl.constexpr):
 def given_descriptors(source, target, BLOCK: tl.constexpr):
     at = [tl.program_id(0) * BLOCK, tl.program_id(1) * BLOCK]
     target.store(at, source.load(at))
+
+
+@triton.jit
+def as_integers(x, y, BLOCK: tl.constexpr):
+    o = tl.arange(0, BLOCK)
+    tl.store(y.to(tl.pointer_type(tl.int16)) + o, tl.load(x.to(tl.pointer_type(tl.int16)) + o))

@@ -209,6 +209,21 @@ def test_the_heat_map_shows_how_often_columns_are_read() -> None:
     assert heat_map(loads) == [[2, 3, 3, 3, 3, 3, 3, 2]] * 4
 
 
+def test_the_heat_map_of_a_part_of_a_tensor_is_that_parts() -> None:
+    x, y = torch.randn(4, 64), torch.empty(64)
+    found = trace(lambda: planted.double_read[(2,)](x[2], y, BLOCK=32))
+    loads = next(t for t in found.tensors if (t.kind, t.tensor) == ("load", "x"))
+    assert heat_map(loads) == [[2.0] * 32] * 2
+    assert loads.unique_bytes == 256
+
+
+def test_a_tensor_that_is_not_accessed_by_its_elements_has_no_heat_map() -> None:
+    x, y = torch.zeros(64), torch.zeros(64)
+    found = trace(lambda: planted.as_integers[(1,)](x, y, BLOCK=64))
+    assert [heat_map(tensor) for tensor in found.tensors] == [[], []]
+    assert found.unique_bytes("load") == 128
+
+
 def test_the_steps_of_a_kernel_drive_the_modelled_cache() -> None:
     """Each of the 4 programs reads 32 KiB twice: the second time from a cache that holds it, else from memory."""
     x, y = torch.randn(4 * 8192), torch.empty(4 * 8192)
