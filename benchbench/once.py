@@ -30,7 +30,7 @@ def points_of(records: Sequence[Record]) -> dict[str, Record]:
 def main() -> None:
     """python -m benchbench.once RUN_FOLDER."""
     run = Run(Path(sys.argv[1]))
-    register_cases(tuple(run.asked().get("imports") or ()))
+    register_cases(tuple(run.asked().get("asked", {}).get("imports") or ()))
     call_each(list(points_of(run.read()[0]).values()), mark=_marked, prepare=_switched)
 
 

@@ -58,7 +58,9 @@ def roofs_from(measured: Iterable[Mapping[str, Any]]) -> Roofs:
     rows = [row for row in measured if _usable(row)]
     streams = [row for row in rows if row["case"] in ("roof_copy", "roof_triad", "control_copy")]
     if not streams:
-        raise ValueError("no copy or triad roof was measured: run the roofs in the same run (bench roofline)")
+        raise ValueError(
+            "no copy or triad roof was measured in this run: bench roofline --measure makes a run with roofs"
+        )
     rates = sorted((int(row["work_bytes"]), row["work_bytes"] / row["median_s"]) for row in streams)
     largest = rates[-1][0]
     memory = max(rate for size, rate in rates if size >= largest / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,6 +103,10 @@ def roofline(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Default: latest.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="Draw it too.")] = None,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine's roofs and our operators first, as a new run.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="--measure: cuda:0 or cpu.")] = "",
     ncu: Annotated[bool, typer.Option("--ncu", help="Count the points' bytes with Nsight Compute first.")] = False,
     store: Store = DEFAULT_STORE,
     imports: Imports = None,
@@ -112,23 +117,42 @@ def roofline(
     """Points of runs under the roofs measured in the same runs: share of the roof, and what limits each."""
     import pandas
 
+    from benchbench.access.roofline import plateau_rows
     from benchbench.commands.draw import stored
+    from benchbench.commands.results import rows_of
     from benchbench.reports import roofline as chart
     from benchbench.reports.save import save
 
+    if measure:
+        from benchbench.commands.roofs import measured_now
+
+        runs = [measured_now(store, device, tuple(imports or ()))]
     results, conditions = stored(store, runs)
     if ncu:
         _count(store, runs)
     with usage():
         points, roofs = bars_of(store, runs, results)
+        streams = plateau_rows(rows_of(results))
         if plot is not None:
             drawn = chart.roofline(pandas.DataFrame(points), roofs, theme=theme, conditions=conditions)
             for path in save(drawn, plot):
                 note(str(path))
-    if json or form == "csv" or output is not None:
-        print_rows(points, as_json=json, form=form, output=output)
+    if not for_people(json, form, output):
+        rates = {
+            "memory_roof_bytes_per_s": roofs["memory_bytes_per_s"],
+            "cache_roof_bytes_per_s": roofs["cache_bytes_per_s"],
+            "fma_roof_flops_per_s": roofs["fma_flops_per_s"],
+        }
+        print_rows([point | rates for point in points], as_json=json, form=form, output=output)
+        return 0 if points else 5
+    print_rows(readable.stream_table(streams), title="copies and triads, in the same run")
+    print_rows(readable.roof_table(roofs))
+    if points:
+        print_rows(readable.bar_table(points))
     else:
-        _print_bars(points, roofs)
+        note("no point of this run moves bytes that are known: bench roofline --measure measures our operators too")
+    if layers := readable.layer_table(points, roofs):
+        print_rows(layers, title="every layer's input read once and output written once: no floor, layers can be fused")
     return 0 if points else 5
 
 
@@ -150,14 +174,38 @@ def bars_of(
     from benchbench.access import moved
     from benchbench.access import roofline as model
     from benchbench.commands.results import rows_of
-    from benchbench.reports import table
 
     good = rows_of(results[results["status"] == "ok"])
     roofs = model.roofs_from(good)
     traced = moved.traced_bytes(good, moved.traffic_of(good, trace=trace, told=said_traced))
     bars = [asdict(bar) for bar in model.bars(good, roofs, traced, counted=_counted(store, runs))]
-    named = {row["key"]: {"name": table.name(row), "case": row["case"], **_layerwise(row)} for row in good}
-    return [named[bar["key"]] | bar for bar in bars], asdict(roofs)
+    names = _names(good)
+    named = {row["key"]: {"name": names[row["key"]], "case": row["case"], **_layerwise(row)} for row in good}
+    return sorted((named[bar["key"]] | bar for bar in bars), key=lambda bar: _in_order(bar["name"])), asdict(roofs)
+
+
+TOLD_APART_BY = ("precision", "layout", "batch", "mode", "backend", "compile", "cache")
+
+
+def _names(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """key -> what the row is about, and the axes that tell it from others that are about the same."""
+    from benchbench.reports import table
+
+    same: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        same.setdefault(table.name(row), []).append(row)
+    found = {}
+    for name, group in same.items():
+        apart = [axis for axis in TOLD_APART_BY if len({str(row.get(axis)) for row in group}) > 1]
+        for row in group:
+            words = [f"batch {row[axis]:g}" if axis == "batch" else str(row[axis]) for axis in apart]
+            found[row["key"]] = ", ".join([name, *words])
+    return found
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """Sorted by this, k3 comes before k11."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _layerwise(row: dict[str, Any]) -> dict[str, Any]:
@@ -189,41 +237,3 @@ def _counted(store: Path, words: list[str] | None) -> dict[str, tuple[float, str
         for key, row in each.items()
         if "dram_bytes" in row
     }
-
-
-def _print_bars(points: list[dict[str, Any]], roofs: dict[str, Any]) -> None:
-    from benchbench import units
-
-    rates = {
-        "memory": units.bandwidth_text(roofs["memory_bytes_per_s"]),
-        "cache": units.bandwidth_text(roofs["cache_bytes_per_s"]),
-        "multiply-add": units.compute_text(roofs["fma_flops_per_s"]),
-    }
-    print_rows([{"roof": name, "measured": text} for name, text in rates.items()])
-    shown = [
-        {
-            "what": point["name"],
-            "least bytes": units.bytes_text(point["least_bytes"]),
-            "best known": f"{units.bytes_text(point['known_bytes'])} ({point['provenance']})",
-            "of the memory roof": units.share_text(point["share_of_memory_roof"]),
-            "of the multiply-add roof": units.share_text(point["share_of_fma_roof"]),
-            "limited by": point["limiter"] + (f"; {point['doubt']}" if point["doubt"] else ""),
-        }
-        for point in points
-    ]
-    print_rows(shown)
-    layers = [point for point in points if point["layerwise_bytes"]]
-    if layers:
-        rate = roofs["memory_bytes_per_s"]
-        print_rows(
-            [
-                {
-                    "network": point["name"],
-                    "mode": point["mode"],
-                    "bytes, layer by layer": units.bytes_text(point["layerwise_bytes"]),
-                    "of the memory roof": units.share_text(point["layerwise_bytes_per_s"] / rate),
-                }
-                for point in layers
-            ],
-            title="every layer's input read once and output written once: no floor, layers can be fused",
-        )

@@ -1,4 +1,4 @@
-"""How are traced and compiled kernels shown to people? Short columns, rounded, and a sentence at the end."""
+"""How are traced and compiled kernels and rooflines shown to people? Short columns, rounded, a sentence at the end."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ def sentence(detail: Mapping[str, Any], l2: Mapping[str, int]) -> str:
     dram = detail["dram"]
     cache = f"an L2 of {l2['size_bytes'] // (1 << 20)} MiB, lines of {l2['line_bytes']} B, {l2['sms']} multiprocessors"
     found = [
-        f"asks for {units.bytes_text(requested)}, {units.ratio_text(requested / unique) if unique else 'nothing'} "
-        f"what it touches; behind {cache} (modelled) DRAM reads {units.bytes_text(dram['read_bytes'])} and writes "
+        f"{units.bytes_text(requested)}, {units.ratio_text(requested / unique) if unique else 'nothing'} "
+        f"what is touched; behind {cache} (modelled) DRAM reads {units.bytes_text(dram['read_bytes'])} and writes "
         f"{units.bytes_text(dram['written_bytes'])}"
     ]
     most = max(detail["tensors"], key=lambda one: one["requested_bytes"] - one["unique_bytes"], default=None)
@@ -165,8 +165,65 @@ def sentence(detail: Mapping[str, Any], l2: Mapping[str, int]) -> str:
             f"most is asked again by {most['kind']}s of {most['tensor']}, {units.ratio_text(most['amplification'])}, "
             f"at {max(places, key=lambda place: places[place])}"
         )
-    names = ", ".join(dict.fromkeys(one["kernel"] for one in detail["launches"]))
-    return f"{names} {'; '.join(found)}"
+    names = list(dict.fromkeys(one["kernel"] for one in detail["launches"]))
+    return f"{', '.join(names)} {'asks' if len(names) == 1 else 'ask'} for {'; '.join(found)}"
+
+
+def stream_table(streams: Sequence[Mapping[str, Any]]) -> Shown:
+    """The measured copies and triads over sizes: the plateaus of cache and memory can be seen."""
+    return [
+        {
+            "what": one["case"].removeprefix("roof_"),
+            "moved": units.bytes_text(one["work_bytes"]),
+            "cache": one["cache"],
+            "rate": units.bandwidth_text(one["bytes_per_s"]),
+        }
+        for one in streams
+    ]
+
+
+def roof_table(roofs: Mapping[str, Any]) -> Shown:
+    """The roofs that points are judged by."""
+    rates = {
+        "memory": units.bandwidth_text(roofs["memory_bytes_per_s"]),
+        "cache": units.bandwidth_text(roofs["cache_bytes_per_s"]),
+        "multiply-add, float32": units.compute_text(roofs["fma_flops_per_s"]),
+    }
+    rates |= {
+        f"tensor cores, {kind} (no depthwise convolution of PyTorch uses them)": units.compute_text(rate)
+        for kind, rate in roofs["tensor_flops_per_s"].items()
+    }
+    return [{"roof": name, "measured": rate} for name, rate in rates.items()]
+
+
+def bar_table(points: Sequence[Mapping[str, Any]]) -> Shown:
+    """Each point's least and best-known bytes, its shares of the roofs, and what limits it."""
+    return [
+        {
+            "what": point["name"],
+            "least bytes": units.bytes_text(point["least_bytes"]),
+            "best known": f"{units.bytes_text(point['known_bytes'])} ({point['provenance']})",
+            "of the memory roof": units.share_text(point["share_of_memory_roof"]),
+            "of the multiply-add roof": units.share_text(point["share_of_fma_roof"]),
+            "limited by": point["limiter"] + (f"; {point['doubt']}" if point["doubt"] else ""),
+        }
+        for point in points
+    ]
+
+
+def layer_table(points: Sequence[Mapping[str, Any]], roofs: Mapping[str, Any]) -> Shown:
+    """What networks would move layer by layer, where that is known."""
+    rate = roofs["memory_bytes_per_s"]
+    return [
+        {
+            "network": point["name"],
+            "mode": point["mode"],
+            "bytes, layer by layer": units.bytes_text(point["layerwise_bytes"]),
+            "of the memory roof": units.share_text(point["layerwise_bytes_per_s"] / rate),
+        }
+        for point in points
+        if point["layerwise_bytes"]
+    ]
 
 
 def _spec(row: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench import work
 from benchbench.case import Axis, Skip, Workload, case, positive_integer
+from benchbench.plan import Plan, Request, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,3 +157,18 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
         pairs = left[:, first : first + CHUNK, None].to(wide) * right[None, first : first + CHUNK].to(wide)
         total += pairs.sum(1)
     return total.to(left.dtype)
+
+
+ROOFLINE = register(
+    Plan(
+        "roofline",
+        (
+            Request(
+                op=("roof_*", "depthwise_conv", "inception_dwconv"),
+                axes={"mode": ("forward",), "precision": ("fp32", *TENSOR_TYPES)},
+                only=lambda case, params: case.kind in ("roof", "control") or params.get("precision") == "fp32",
+            ),
+        ),
+        title="this machine's roofs, and our operators under them",
+    )
+)

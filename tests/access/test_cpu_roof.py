@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,8 +26,9 @@ AGREEMENT = 0.15
 def test_the_copy_roof_agrees_with_a_plain_c_loop(tmp_path: Path) -> None:
     """One thread each, at least four times the last-level cache, the two in turn so that both see the same machine."""
     from benchbench.case import CASES
+    from benchbench.clocks import last_level_cache_bytes
     from benchbench.sweeps import roofs  # noqa: F401
-    from benchbench.timer import HostClock, Policy, last_level_cache_bytes, measure
+    from benchbench.timer import HostClock, Policy, measure
 
     (tmp_path / "copy.c").write_text(LOOP)
     built = tmp_path / "copy.so"
@@ -50,3 +53,28 @@ def test_the_copy_roof_agrees_with_a_plain_c_loop(tmp_path: Path) -> None:
         torch.set_num_threads(threads)
     assert torch.equal(state.out, state.sources[0])
     assert min(ours) == pytest.approx(min(theirs), rel=AGREEMENT)
+
+
+def test_the_largest_size_of_a_cpu_is_four_times_its_cache_if_memory_has_room() -> None:
+    from benchbench.clocks import last_level_cache_bytes
+    from benchbench.commands.roofs import MOST_OF_MEMORY, cpu_kibibytes
+
+    sizes = cpu_kibibytes()
+    assert list(sizes) == sorted(set(sizes))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert sizes[-1] == int(min(4 * last_level_cache_bytes(), memory * MOST_OF_MEMORY)) // 1024
+
+
+@pytest.mark.slow
+def test_a_cpu_measures_its_roofs_and_our_operators_in_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchbench.cli import run as bench
+
+    words = ["roofline", "--measure", "--device", "cpu", "--store", str(tmp_path)]
+    assert bench([*words, "--json", "--plot", str(tmp_path / "plots")]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["case"] for row in rows} == {"depthwise_conv", "inception_dwconv"}
+    assert all(row["least_bytes"] <= row["known_bytes"] and row["limiter"] for row in rows)
+    assert all(row["cache_roof_bytes_per_s"] > row["memory_roof_bytes_per_s"] > 0 for row in rows)
+    assert (tmp_path / "plots" / "roofline.png").stat().st_size
