@@ -181,7 +181,7 @@ def _line(identity: Identity, row: Mapping[Any, Any], *, by_family: bool) -> str
     """The line that a mark is part of, named by its family and whatever else its name says."""
     if by_family:
         # One line, one resolution and one recipe: ResNet-50 has another row that its larger sisters lack.
-        whole = rows.whole(row.get("img_size")) in (None, PAPER_RESOLUTION)
+        whole = rows.whole(row.get("img_size")) in (None, PAPER_RESOLUTION) or bool(row.get("reduced"))
         if not whole or published.combination(identity[0]) != identity or row["label"] == "ResNet-50":
             return ""
     elif identity[0] != "convnext_tiny" or identity[2] != "1":

@@ -1,5 +1,7 @@
 """Do the segmentation heads fuse maps as their papers draw it?"""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -73,6 +75,44 @@ def test_upernet_is_that_of_transformers() -> None:
             own.copy_(nn.init.normal_(other, std=0.1))
         given = maps(32)
         torch.testing.assert_close(ours(given), theirs(given), rtol=1e-9, atol=1e-9)
+
+
+class Shown(nn.Module):
+    """One of our backbones as transformers asks for one."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward_with_filtered_kwargs(self, x: Tensor, **options: object) -> SimpleNamespace:
+        return SimpleNamespace(feature_maps=self.backbone(x), hidden_states=None, attentions=None)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("backbone", ["convnext_tiny", "inception_next_tiny", "swin_tiny_patch4_window7_224"])
+def test_images_to_logits_and_loss_are_those_of_transformers(backbone: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    ours = build(f"upernet.{backbone}", img_size=64, aspect=2).double()
+    stages = transformers.ConvNextConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=ours.backbone.channels, out_features=["stage1", "stage2", "stage3", "stage4"]
+    )
+    config = transformers.UperNetConfig(backbone_config=stages, num_labels=150, auxiliary_in_channels=None)
+    theirs = transformers.UperNetForSemanticSegmentation(config).double()
+    theirs.backbone = Shown(ours.backbone)
+    head = ours.head
+    order = (head.classify, head.pooling.pooled, head.pooling.fuse, head.laterals, head.smooth, head.fuse)
+    convolved, _, classes = ours.auxiliary
+    with torch.no_grad():
+        mine = [p for part in (*order, convolved, classes) for p in part.parameters()]
+        others = [*theirs.decode_head.parameters(), *theirs.auxiliary_head.parameters()]
+        for own, other in zip(mine, others, strict=True):
+            own.copy_(nn.init.normal_(other, std=0.1))
+        x, labels = torch.randn(2, 3, 64, 128, dtype=torch.float64), torch.randint(150, (2, 64, 128))
+        ours.eval(), theirs.eval()
+        torch.testing.assert_close(ours(x), theirs(x).logits, rtol=1e-9, atol=1e-9)
+        ours.train(), theirs.train()
+        torch.testing.assert_close(loss_of(ours(x), labels), theirs(x, labels=labels).loss, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -89,6 +89,12 @@ def test_sizes_of_a_family_are_joined_at_one_resolution_and_recipe(table4: panda
     assert (81.8, 81.3, 79.8) in lines
 
 
+def test_sizes_of_a_family_are_joined_in_a_trial_at_small_images_too(table4: pandas.DataFrame) -> None:
+    small = table4[table4["img_size"] == 224].assign(img_size=64)
+    panel = figure1(small, everything=True, overlay=False).figure.axes[0]
+    assert (84.0, 83.5, 82.3, 75.3) in [tuple(line.get_ydata()) for line in panel.lines if line.get_zorder() == 2]
+
+
 def test_rivals_stand_at_what_timm_publishes_for_them(table4: pandas.DataFrame) -> None:
     data = figure1(table4, everything=True).data
     row = data[data["model"] == "mambaout_tiny"].iloc[0]
