@@ -55,8 +55,8 @@ def annotate(judged: Sequence[Judged], title: str) -> None:
         return
     worst = _slower(judged)
     for one in worst[:WORST]:
-        print(f"::error title=slower::{_escaped(_said(one))}")
-    print(f"::notice title=bench::{_escaped(sentence(judged))}")
+        print(f"::error title=slower::{escaped(_said(one))}")
+    print(f"::notice title=bench::{escaped(sentence(judged))}")
     for variable, text in (
         ("GITHUB_STEP_SUMMARY", summary(judged, title)),
         ("GITHUB_OUTPUT", f"slower={len(worst)}\nverdict={'slower' if worst else 'not slower'}\n"),
@@ -118,6 +118,6 @@ def _said(one: Judged) -> str:
     return f"{label(one.key)} takes {ratio_text(one.ratio, one.low, one.high)} its time before"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """As GitHub's workflow commands want it."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
