@@ -72,21 +72,43 @@ def load(path: str) -> list[Launch]:
             [tool, "--import", path, "--csv", "--page", "raw"], capture_output=True, text=True, check=False
         )
         return parse(done.stdout, path)
-    return parse(file.read_text(errors="replace"), path)
+    return parse(text_of(file), path)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 as PowerShell redirects to. Raises OSError."""
+    raw = file.read_bytes()
+    encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    return raw.decode(encoding, errors="replace")
+
+
+def is_profile(text: str) -> bool:
+    """Whether Nsight Compute printed it: its own lines, or a header somewhere below what the program printed."""
+    if "==PROF==" in text or "ERR_NVGPUCTRPERM" in text:
+        return True
+    return "Kernel Name" in text and _header_in(_rows_of(text)) is not None
+
+
+def _rows_of(text: str) -> list[list[str]]:
+    return [row for row in csv.reader(text.splitlines()) if len(row) > len(_IDENTITY) // 2]
+
+
+def _header_in(rows: Sequence[Sequence[str]]) -> int | None:
+    return next((i for i, row in enumerate(rows) if "ID" in row and "Kernel Name" in row), None)
 
 
 def parse(text: str, name: str = "the file") -> list[Launch]:
     """The launches of ncu's CSV in the order of their numbers. Raises ValueError where there are none."""
     if "ERR_NVGPUCTRPERM" in text:
         raise ValueError(PERMISSION)
-    rows = [row for row in csv.reader(text.splitlines()) if len(row) > len(_IDENTITY) // 2]
-    start = next((i for i, row in enumerate(rows) if "ID" in row and "Kernel Name" in row), None)
+    rows = _rows_of(text)
+    start = _header_in(rows)
     if start is None:
         raise ValueError(f"{name} is no CSV of Nsight Compute: it has no line with ID and Kernel Name")
     header, body = rows[start], [row for row in rows[start + 1 :] if len(row) == len(rows[start])]
     found = _long(header, body) if "Metric Name" in header else _wide(header, body)
     if not found:
-        raise ValueError(f"{name} holds no launch")
+        raise ValueError(f"{name} holds no launch: no row below its header has a number and as many cells")
     return sorted(found, key=lambda launch: launch.number)
 
 
@@ -145,9 +167,13 @@ def bare_name(kernel: str) -> str:
 
 
 def in_base_units(cell: str, unit: str) -> float | None:
-    """A cell with thousands separators as bytes, seconds, per second or a count; None where it is no number."""
+    """A cell with thousands separators as bytes, seconds, per second or a count; None where it is no number.
+
+    Raises ValueError for a decimal comma: left out, as thousands separators are, it would change the number.
+    """
     text = cell.replace("\u202f", "").strip()
-    # A comma that is no thousands separator is a decimal one of another locale, and leaving it out would be a lie.
+    if not _NUMBER.fullmatch(text) and re.fullmatch(r"-?\d[\d.]*,\d+", text):
+        raise ValueError(f"{text} is written with a decimal comma: profile, or export, with LC_ALL=C")
     value = float(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
     match = _UNIT.fullmatch(unit.strip())
     if value is None or match is None:

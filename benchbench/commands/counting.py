@@ -28,13 +28,14 @@ def keep_counters(run: Run, launches: Sequence[Launch], *, provenance: str, file
     if not points:
         has = "has no point that launched kernels on a GPU"
         raise ValueError(f"this profile is of another run: {run.id} {has}; name the profile's own with --join")
+    networks: list[str] = []
     if not any(launch.kernel == MARK for launch in launches):
         networks = [key for key, record in points.items() if "model" in record.params]
         # A long list of launches keeps each name once, and then nothing says how many are of one call.
         points = {key: record for key, record in points.items() if key not in networks}
-        if networks:
-            note(f"{len(networks)} networks are left out: profile them with python -m benchbench.once {run.folder}")
     found = joined(launches, [(key, record.kernels) for key, record in points.items()])
+    if networks:
+        note(f"{len(networks)} networks are left out: profile them with python -m benchbench.once {run.folder}")
     rows = [{"key": key, "provenance": provenance, "file": file, **metrics} for key, metrics in found.items()]
     try:
         (run.folder / COUNTERS).write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -121,6 +121,8 @@ def import_(
         records = read(file, form)
     except OSError as error:
         raise PlanError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PlanError(f"{file} is no text in UTF-8, which every format here is") from None
     except ValueError as error:
         raise PlanError(str(error)) from None
     tool = str(records[0].machine_state["imported"])
@@ -135,17 +137,12 @@ def import_(
 
 
 def _is_profile(file: Path) -> bool:
-    """Whether Nsight Compute wrote it: by its suffix, or a header line somewhere below what the program printed."""
-    if file.suffix == ".ncu-rep":
-        return True
+    from benchbench.access.ncu import is_profile, text_of
+
     try:
-        return any({"ID", "Kernel Name"} <= set(_cells(line)) for line in file.open(errors="replace"))
+        return file.suffix == ".ncu-rep" or is_profile(text_of(file))
     except OSError:
         return False
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip('" \n') for cell in line.split(",")]
 
 
 def _join(file: Path, run: Run, *, as_json: bool) -> int:

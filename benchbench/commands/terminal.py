@@ -164,12 +164,15 @@ def _print_table(rows: Sequence[Mapping[str, Any]], title: str, limit: int | Non
     if not rows:
         note("nothing to show")
         return
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows[:limit]:
         table.add_row(*(_cell(row.get(name)) for name in rows[0]))
+    if title:
+        # As the table's own title it would be broken to the table's width.
+        console().print(title, style="italic", highlight=False, markup=False)
     console().print(table)
     if limit is not None and len(rows) > limit:
         note(f"{limit} of {len(rows)} rows: all of them with --format csv, or -o FILE.csv")

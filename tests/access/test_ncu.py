@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("triton")
 
 from benchbench.access import ncu
-from benchbench.access.ncu import Launch, bare_name, collect, in_base_units, joined, load, parse
+from benchbench.access.ncu import Launch, bare_name, collect, in_base_units, is_profile, joined, load, parse
 
 # ruff: noqa: E501
 
@@ -65,14 +65,39 @@ def test_the_details_page_is_read_with_a_row_a_metric() -> None:
         ("2", "inst/cycle", 2),
         ("1,234,567", "inst", 1_234_567),
         ("1.5e3", "byte", 1500),
-        # A comma that separates no thousands is another locale's decimal one: no number rather than a wrong one.
-        ("154,25", "Mbyte", None),
         ("", "byte", None),
         ("n/a", "byte", None),
     ],
 )
 def test_values_come_in_base_units(cell: str, unit: str, value: float | None) -> None:
     assert in_base_units(cell, unit) == (pytest.approx(value) if value is not None else None)
+
+
+@pytest.mark.parametrize("cell", ["154,25", "1.024,5", "0,5"])
+def test_a_decimal_comma_is_refused_because_leaving_it_out_would_change_the_number(cell: str) -> None:
+    with pytest.raises(ValueError, match=f"{cell} is written with a decimal comma: .* LC_ALL=C"):
+        parse(WIDE.replace("154.25", cell))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_another_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text(WIDE, encoding=encoding)
+    assert [launch.kernel for launch in load(str(tmp_path / "a.csv"))] == ["forward_kernel", "copy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        (WIDE, True),
+        (LONG, True),
+        (LONG.replace('"', ""), True),
+        ("==ERROR== ERR_NVGPUCTRPERM - no permission", True),
+        ("ID,Kernel Name\n", False),
+        ('{"Kernel Name": 1}', False),
+    ],
+)
+def test_a_profile_is_told_from_other_files(text: str, ours: bool) -> None:
+    assert is_profile(text) is ours
 
 
 @pytest.mark.parametrize(
