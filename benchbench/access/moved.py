@@ -15,18 +15,22 @@ DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "forward_backw
 
 
 def moved_rows(
-    measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, Mapping[str, Any]] | None = None
+    measured: Iterable[Mapping[str, Any]],
+    traffic: Mapping[Spec, Mapping[str, Any]] | None = None,
+    counted: Mapping[str, tuple[float, str]] | None = None,
 ) -> list[Row]:
-    """A row for each measured point of the Inception mixer whose bytes are known: its axes, bytes and provenance.
+    """A row for each measured point whose bytes are known: its axes, bytes and provenance.
 
     measured: results with case, kernel_size, ratio, shape, batch, precision, layout, mode and backend. Stock's bytes
     are "derived" (access.stock). Ours are "M1": the program sectors that were traced, of the specs that ``specs_of``
-    names, scaled from the traced batch to the point's.
+    names, scaled from the traced batch to the point's. counted: key -> bytes that hardware counted, with their letter,
+    which are believed before either.
     """
     found = []
     for point in measured:
         if point.get("mode") in DIRECTIONS:
-            for moved, provenance in _moved(point, traffic or {}):
+            by_hardware = (counted or {}).get(str(point.get("key")))
+            for moved, provenance in [by_hardware] if by_hardware else _moved(point, traffic or {}):
                 axes = {name: point.get(name) for name in AXES}
                 found.append({**axes, "bytes": moved, "provenance": provenance})
     return found

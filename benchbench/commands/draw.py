@@ -34,6 +34,8 @@ def plot(
     everything: Annotated[bool, typer.Option("--all", help="figure1: every network, families, Pareto front.")] = False,
     energy: Annotated[bool, typer.Option("--energy", help="figure1: accuracy against joules an image.")] = False,
     precision: Annotated[str, typer.Option("--precision", help="Which, where several were measured.")] = "",
+    shape: Annotated[str, typer.Option("--shape", help="access: which, where several were measured.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="access: which, where several were measured.")] = "",
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="figure1: the paper's points.")] = True,
     baseline: Annotated[str, typer.Option("--baseline", help="history: the pinned baseline.")] = "main",
     trace: Annotated[
@@ -63,13 +65,14 @@ def plot(
             look: dict[str, Any] = {"theme": theme, "conditions": conditions}
             if name == "roofline":
                 drawn = _roofline(store, runs, results, trace=trace, **look)
+            elif name == "access":
+                drawn = _access(store, runs, results, trace=trace, shape=shape, mode=mode, precision=precision, **look)
             else:
                 chosen: dict[str, Any] = {
                     "x": x,
                     "precision": precision,
                     "overlay": overlay,
                     "everything": everything,
-                    "trace": trace,
                 }
                 drawn = _draw(name, results, **chosen, **look)
         paths = save(drawn, output, formats=tuple(word.strip() for word in formats.split(",")))
@@ -95,18 +98,15 @@ def _draw(
     overlay: bool,
     precision: str,
     everything: bool = False,
-    trace: bool = False,
     **common: Any,
 ) -> Chart:
-    from benchbench.reports import access, breakdown, energy, figure1, kernels, ratio
+    from benchbench.reports import breakdown, energy, figure1, kernels, ratio
 
     common["precision"] = precision or None
     if chart == "figure1":
         return figure1.figure1(results, x=x, overlay=overlay, everything=everything, **common)
     if chart == "energy":
         return energy.energy(results, x=x, **common)
-    if chart == "access":
-        return access.access(results, _moved(results, trace=trace), **common)
     plain: dict[str, Callable[..., Chart]] = {
         "kernels": kernels.kernels,
         "ratio": ratio.ratio,
@@ -115,17 +115,20 @@ def _draw(
     return plain[chart](results, **common)
 
 
-def _moved(results: pandas.DataFrame, *, trace: bool) -> pandas.DataFrame | None:
-    """The bytes that are known: what the stock mixer moves by PyTorch's rules, and what our kernels were traced to."""
+def _access(
+    store: Path, runs: list[str] | None, results: pandas.DataFrame, *, trace: bool, precision: str, **chosen: str
+) -> Chart:
+    """With the bytes that are known: stock's by PyTorch's rules, ours as traced, and what hardware has counted."""
     import pandas
 
     from benchbench.access import moved
-    from benchbench.commands.memory import said_traced
+    from benchbench.commands.memory import counted_bytes, said_traced
     from benchbench.commands.results import rows_of
+    from benchbench.reports.access import access
 
     good = rows_of(results[results["status"] == "ok"])
-    known = moved.moved_rows(good, moved.traffic_of(good, trace=trace, told=said_traced))
-    return pandas.DataFrame(known) if known else None
+    known = moved.moved_rows(good, moved.traffic_of(good, trace=trace, told=said_traced), counted_bytes(store, runs))
+    return access(results, pandas.DataFrame(known) if known else None, precision=precision or None, **chosen)
 
 
 def _roofline(

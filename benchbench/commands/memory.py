@@ -178,7 +178,7 @@ def bars_of(
     good = rows_of(results[results["status"] == "ok"])
     roofs = model.roofs_from(good)
     traced = moved.traced_bytes(good, moved.traffic_of(good, trace=trace, told=said_traced))
-    bars = [asdict(bar) for bar in model.bars(good, roofs, traced, counted=_counted(store, runs))]
+    bars = [asdict(bar) for bar in model.bars(good, roofs, traced, counted=counted_bytes(store, runs))]
     names = _names(good)
     named = {row["key"]: {"name": names[row["key"]], "case": row["case"], **_layerwise(row)} for row in good}
     return sorted((named[bar["key"]] | bar for bar in bars), key=lambda bar: _in_order(bar["name"])), asdict(roofs)
@@ -226,7 +226,7 @@ def said_traced(row: dict[str, Any]) -> None:
     note(f"traced {row['kernel']}, {row['direction']} at {row['shape']}, {row['dtype']}, {row['layout']}")
 
 
-def _counted(store: Path, words: list[str] | None) -> dict[str, tuple[float, str]]:
+def counted_bytes(store: Path, words: list[str] | None) -> dict[str, tuple[float, str]]:
     """The bytes that hardware counters counted and their letter, by key, where a profile was imported or made."""
     from benchbench.store import find
 

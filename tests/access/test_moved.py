@@ -42,6 +42,12 @@ def test_ours_are_the_traced_bytes_at_the_points_batch() -> None:
     assert (row["bytes"], row["provenance"]) == (2500 * 64, "M1")
 
 
+def test_what_hardware_counted_is_believed_first_and_for_every_operation() -> None:
+    points = [{**POINT, "key": "a"}, {**POINT, "key": "b", "case": "depthwise_conv"}]
+    found = moved_rows(points, TRAFFIC, {"a": (5e9, "M3"), "b": (7e9, "M4")})
+    assert [(row["bytes"], row["provenance"]) for row in found] == [(5e9, "M3"), (7e9, "M4")]
+
+
 @pytest.mark.parametrize(
     "change",
     [

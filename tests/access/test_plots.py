@@ -38,6 +38,15 @@ def test_access_shows_floor_bytes_time_and_what_limits(tmp_path: Path, capsys: p
     assert "limited by memory" in said
 
 
+def test_access_draws_the_shape_and_mode_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["access", str(RUN), "-o", str(tmp_path), "--shape", "384x4x4", "--mode", "forward_backward"]
+    assert plotted(capsys, *words)[0] == 0
+    assert {(row["shape"], row["mode"]) for row in rows(tmp_path / "access.csv")} == {("384x4x4", "forward_backward")}
+    code, said = plotted(capsys, "access", str(RUN), "-o", str(tmp_path), "--shape", "96x56x56")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "nothing was measured at shape 96x56x56: the run has 96x16x16" in said
+
+
 def test_roofline_is_the_chart_of_bench_roofline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = plotted(capsys, "roofline", str(RUN), "-o", str(tmp_path / "plot"))
     assert code == 0
