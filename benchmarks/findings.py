@@ -23,7 +23,7 @@ from benchbench.reports.limits import controls
 from benchbench.reports.ratios import speed_ratio
 from benchbench.reports.sentence import closing_sentence
 from benchbench.reports.verdict import NOT_MEASURED, text_rows, verdicts
-from benchbench.stats import results
+from benchbench.stats import parts_of, results
 from benchbench.store import Run, runs
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def run_part(run: Run) -> Iterator[str]:
         yield f"{sentence}."
     yield from titled("Ours beside stock", pair_rows(frame), level=4)
     yield from titled("Networks", table.rows(rows.networks(rows.tidy(frame))), level=4)
+    yield from titled("Blocks taken apart", part_rows(frame), level=4)
     yield from titled("Spread between processes", spread_rows(frame), level=4)
     judged = [row for row in verdicts(frame) if row["verdict"] != NOT_MEASURED]
     yield from titled("The paper's claims", text_rows(judged), level=4)
@@ -137,6 +138,28 @@ def pair_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
                 "ours": units.time_text(ours["median_s"], ours["low_s"], ours["high_s"]),
                 "stock / ours": units.ratio_text(ratio.value, ratio.low, ratio.high),
                 "of the copy rate": units.share_text(share),
+            }
+        )
+    return found
+
+
+def part_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
+    """Each block whose parts were timed inside its own run: the shares of their sum, and the sum over the block."""
+    columns = parts_of(frame.columns)
+    good = rows.ordered(rows.measured(rows.tidy(frame)))
+    found = []
+    for record in good.to_dict("records"):
+        parts = {name: value for name, column in columns.items() if (value := rows.value(record[column])) is not None}
+        if not parts:
+            continue
+        whole = sum(parts.values())
+        found.append(
+            {
+                "what": table.name(record),
+                "mode": str(record["mode"]),
+                "block": units.time_text(record["median_s"], rows.value(record["low_s"]), rows.value(record["high_s"])),
+                **{name: units.share_text(value / whole) for name, value in parts.items()},
+                "parts / block": f"{record['parts_share']:.3f}",
             }
         )
     return found

@@ -68,6 +68,18 @@ def test_ours_stand_beside_stock_with_the_ratio_and_the_share_of_the_copy(script
     assert "GPU X; torch 9.9." in page
 
 
+def test_a_block_has_the_shares_of_its_parts_and_what_they_sum_to(script: ModuleType, results: Path) -> None:
+    run = next(results.glob("gpu-1/*/records.jsonl"))
+    params = {"model": "convnext_tiny", "shape": "96x56x56", "kernel_size": 7, "mode": "infer", "precision": "fp32"}
+    parts = {"mixer": (1e-3,) * 3, "mlp": (3e-3,) * 3}
+    block = Record("block", "block", 1, params, "ok", samples_s=(4.1e-3,) * 3, parts_s=parts)
+    run.write_text(run.read_text() + to_line(block) + "\n")
+    page = script.findings(results)
+    (row,) = [line for line in page.splitlines() if line.startswith("| ConvNeXt-T/k7 block 96x56x56")]
+    assert row == "| ConvNeXt-T/k7 block 96x56x56 | infer | 4.100 ms | 25.0 % | 75.0 % | 0.976 |"
+    assert "#### Networks" not in page
+
+
 def test_what_failed_is_on_the_page(script: ModuleType, results: Path) -> None:
     page = script.findings(results)
     assert "| - | s1: error 1 | a wrong answer |" in page
