@@ -252,7 +252,11 @@ class Recorder:
         self._outside = False
         block = np.asarray(pointers.data)
         lanes = block.reshape(-1).astype(np.int64)
-        active = np.ones(lanes.shape, bool) if mask is None else np.broadcast_to(mask.data, block.shape).reshape(-1)
+        # Block pointers have a bare array of numpy's where others have the interpreter's handle.
+        bare = isinstance(mask, np.ndarray)
+        active = np.ones(lanes.shape, bool)
+        if mask is not None:
+            active = np.broadcast_to(mask if bare else mask.data, block.shape).reshape(-1).astype(bool)
         if not active.any():
             return mask
         element = pointers.get_element_ty()
@@ -264,7 +268,8 @@ class Recorder:
         if self._outside:
             self._report_outside(kind, file, line, lanes[active & (owner < 0)], size)
             if mask is not None:
-                mask = type(mask)(np.asarray(mask.data) & inside.reshape(np.shape(mask.data)), mask.dtype)
+                kept = inside.reshape(block.shape)
+                mask = kept if bare else type(mask)(kept, mask.dtype)
         for number in np.unique(owner[inside]):
             chosen = inside & (owner == number)
             self._record(kind, file, line, self._arguments[number], lanes, chosen, size)

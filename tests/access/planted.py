@@ -153,3 +153,14 @@ def given_descriptors(source, target, BLOCK: tl.constexpr):
 def as_integers(x, y, BLOCK: tl.constexpr):
     o = tl.arange(0, BLOCK)
     tl.store(y.to(tl.pointer_type(tl.int16)) + o, tl.load(x.to(tl.pointer_type(tl.int16)) + o))
+
+
+@triton.jit
+def blocks(x, y, ROWS, COLUMNS, BLOCK: tl.constexpr, CHECKED: tl.constexpr):
+    r, c = tl.program_id(0) * BLOCK, tl.program_id(1) * BLOCK
+    source = tl.make_block_ptr(x, (ROWS, COLUMNS), (COLUMNS, 1), (r, c), (BLOCK, BLOCK), (1, 0))
+    target = tl.make_block_ptr(y, (ROWS, COLUMNS), (COLUMNS, 1), (r, c), (BLOCK, BLOCK), (1, 0))
+    if CHECKED:
+        tl.store(target, tl.load(source, boundary_check=(0, 1)), boundary_check=(0, 1))
+    else:
+        tl.store(target, tl.load(source))

@@ -123,6 +123,22 @@ def test_tensor_descriptors_are_traced_with_their_borders() -> None:
     assert not found.out_of_bounds
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_block_pointers_are_traced_and_named_where_they_reach_out_of_bounds(checked: bool) -> None:
+    try:
+        planted.blocks[(1, 1)](torch.zeros(16, 16), torch.zeros(16, 16), 16, 16, BLOCK=16, CHECKED=True)
+    except Exception as error:
+        pytest.skip(f"this Triton has no block pointers: {error}")
+    x, y = torch.randn(20, 24), torch.zeros(20, 24)
+    found = trace(lambda: planted.blocks[(2, 2)](x, y, 20, 24, BLOCK=16, CHECKED=checked))
+    assert torch.equal(x, y)
+    if checked:
+        assert found.requested_bytes("load") == found.requested_bytes("store") == 20 * 24 * 4
+        assert not found.out_of_bounds
+    else:
+        assert [one.kind for one in found.out_of_bounds] == ["load", "store"]
+
+
 def test_an_access_out_of_bounds_is_named_and_masked() -> None:
     x, y = torch.randn(300), torch.empty(300)
     found = trace(lambda: planted.beyond_the_end[(2,)](x, y, 300, BLOCK=256))
