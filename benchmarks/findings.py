@@ -68,7 +68,8 @@ def described(machine: Mapping[str, Any]) -> str:
     """The fields that decide what a figure is of, in one sentence."""
     device = machine.get("gpu") or machine.get("cpu")
     versions = [f"{name} {machine[name]}" for name in MACHINE[2:] if machine.get(name)]
-    kind = "" if machine.get("gpu") else f", {machine.get('cpus')} cores, **no GPU: for trying the tool**"
+    cores = machine.get("cpus")
+    kind = "" if machine.get("gpu") else f", {cores} core{'s' * (cores != 1)}, **no GPU: for trying the tool**"
     return f"{device}{kind}; {', '.join(versions)}."
 
 
