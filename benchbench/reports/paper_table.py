@@ -70,7 +70,7 @@ def footnotes(table: Sequence[Mapping[str, Any]]) -> list[str]:
             notes.append(f"{_title(row)}, the paper's figures: {row['note']}.")
         if row["builds"] is False:
             notes.append(f"{_title(row)} does not build: {row['build_note'] or 'no reason recorded'}.")
-    conditions = sorted({row["measured_at"] for row in table if row["measured_at"]})
+    conditions = sorted({at for row in table for at in row["measured_at"].split("; ") if at})
     if conditions:
         notes.append(f"Measured here: {'; '.join(conditions)}. The paper: {', '.join(_machines(table))}.")
     failed = [
@@ -104,9 +104,11 @@ def _by_products(row: Mapping[str, Any], count: str) -> str:
 def text_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The same for people: ours beside the paper's, each throughput with its interval and its ratio to the baseline.
 
-    A column that no row fills is left out.
+    A point that failed has its status in place of a throughput, and where rows differ in batch each names its own. A
+    column that no row fills is left out.
     """
-    said = [_said(row) for row in table]
+    batches = {mode: {row[f"{mode}_batch"] for row in table} - {None} for mode in ("train", "infer")}
+    said = [_said(row, [mode for mode, found in batches.items() if len(found) > 1]) for row in table]
     filled = [name for name in (said[0] if said else ()) if any(row[name] != units.MISSING for row in said)]
     return [{name: row[name] for name in filled} for row in said]
 
@@ -132,7 +134,7 @@ def _row(
     }
     for mode in ("train", "infer"):
         row |= _speed(entry, baseline, mode, measured[mode])
-    at = next((_conditions(m[_key(entry)]) for m in measured.values() if _good(m.get(_key(entry)))), "")
+    good = [m[_key(entry)] for m in measured.values() if _good(m.get(_key(entry)))]
     return row | {
         "baseline": baseline.label,
         "top1_pct": entry.top1_pct,
@@ -141,7 +143,7 @@ def _row(
         "build_note": "" if built is None else built.note,
         "note": entry.note,
         "paper_machine": entry.machine,
-        "measured_at": at,
+        "measured_at": "; ".join(dict.fromkeys(map(_conditions, good))),
         "printed_params_m": entry.params_m,
         "printed_macs_g": entry.macs_g,
     }
@@ -164,6 +166,7 @@ def _speed(
         f"paper_{mode}_img_per_s": paper,
         f"paper_{mode}_ratio": paper / paper_base if paper and paper_base else None,
         f"{mode}_layout": rows.value(ours["layout"]) if ours and good else None,
+        f"{mode}_batch": rows.whole(ours["batch"]) if ours else None,
         f"{mode}_status": None if ours is None else str(ours["status"]),
     }
 
@@ -253,7 +256,7 @@ def _title(row: Mapping[str, Any]) -> str:
     return f"{row['model']}" + (f" at {row['img_size']}" if row["img_size"] != 224 else "")
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, str]:
+def _said(row: Mapping[str, Any], by_batch: Sequence[str]) -> dict[str, str]:
     said = {"model": str(row["model"]), "size": str(row["img_size"])}
     for what, title in (("params_m", "params (M)"), ("macs_g", "MACs (G)")):
         shown = row[f"printed_{what}"]
@@ -263,7 +266,9 @@ def _said(row: Mapping[str, Any]) -> dict[str, str]:
     for mode in ("train", "infer"):
         speeds = [row[f"{mode}{end}_img_per_s"] for end in ("", "_low", "_high")]
         paper = row[f"paper_{mode}_img_per_s"]
-        said[f"{mode} (img/s)"] = units.throughput_text(*speeds).replace(" img/s", "")
+        speed = row[f"{mode}_status"] if _bad(row, mode) else units.throughput_text(*speeds).replace(" img/s", "")
+        batch = row[f"{mode}_batch"]
+        said[f"{mode} (img/s)"] = f"{speed}, batch {batch}" if mode in by_batch and batch is not None else speed
         said[f"{mode}, paper"] = units.MISSING if paper is None else f"{paper:,g}"
         ratios = [row[f"{mode}{end}_ratio"] for end in ("", "_low", "_high")]
         own = row["baseline"] == row["model"]

@@ -210,7 +210,28 @@ INSIDE = Plan(
     tuple(request_of(Row(0, name, name)) for host in HOSTS for name in (host, f"{host}.inception")),
     title="the Inception mixer inside PoolFormer, ConvFormer and Swin",
 )
+# Newer networks that were trained on the same images alone, for the chart of all networks; fasternet convolves a share
+# of the channels too. Their accuracies are timm's.
+RIVALS = (
+    "mambaout_tiny",
+    "mambaout_small",
+    "rdnet_tiny",
+    "rdnet_small",
+    "convformer_s18",
+    "caformer_s18",
+    "fasternet_s",
+    "fasternet_m",
+    "davit_tiny",
+    "davit_small",
+    "nextvit_small",
+    "poolformerv2_s24",
+    "poolformerv2_s36",
+    "efficientvit_b2",
+)
+RIVALRY = Plan(
+    "rivals", _requests(tuple(Row(0, name, name) for name in RIVALS)), title="newer networks, for figure1 --all"
+)
 PAPER = Plan("paper", tuple(request for plan in PLANS for request in plan.requests), title="every table of the paper")
 
-for _plan in (*PLANS, PAPER, INSIDE):
+for _plan in (*PLANS, PAPER, INSIDE, RIVALRY):
     register(_plan)

@@ -115,6 +115,23 @@ def test_a_point_that_failed_says_so_in_its_row_and_in_a_footnote(network: Row, 
     row = named(table, "InceptionNeXt-B", 384)
     assert (row["train_status"], row["train_img_per_s"]) == ("oom", None)
     assert any("InceptionNeXt-B at 384 (train: oom)" in note for note in footnotes(table))
+    (said,) = [one for one in text_rows(table) if (one["model"], one["size"]) == ("InceptionNeXt-B", "384")]
+    assert said["train (img/s)"] == "oom"
+
+
+def test_a_row_names_its_batch_where_rows_differ_in_it(network: Row, frame: Frame) -> None:
+    run = [network("inception_next_tiny", None, None, 900.0), network("convnext_tiny.fb", 7, None, 600.0)]
+    same = {one["model"]: one["train (img/s)"] for one in text_rows(paper_rows(4, frame(run)))}
+    assert same["InceptionNeXt-T"] == "900.0 (895.5-904.5)"
+    run += [network("inception_next_base", None, None, 300.0, batch=96)]
+    run += [network("convnext_base.fb", 7, None, 1.0, status="oom")]
+    table = paper_rows(4, frame(run))
+    said = {(one["model"], one["size"]): one["train (img/s)"] for one in text_rows(table)}
+    assert said["InceptionNeXt-B", "224"].endswith(", batch 96")
+    assert said["InceptionNeXt-T", "224"].endswith(", batch 128")
+    assert said["ConvNeXt-B", "224"] == "oom, batch 128"
+    assert (named(table, "InceptionNeXt-B")["train_batch"], named(table, "DeiT-S")["train_batch"]) == (96, None)
+    assert any("Measured here: tf32, batch 128; tf32, batch 96." in note for note in footnotes(table))
 
 
 def test_a_count_that_prints_otherwise_is_footnoted_with_its_reason() -> None:

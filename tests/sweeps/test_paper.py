@@ -15,7 +15,7 @@ def planned(name: str) -> list[dict[str, object]]:
     return [dict(point.params) | {"case": point.case} for point in points if CASES[point.case].kind == "network"]
 
 
-@pytest.mark.parametrize("name", [plan.name for plan in (*paper.PLANS, paper.PAPER)])
+@pytest.mark.parametrize("name", [plan.name for plan in (*paper.PLANS, paper.PAPER, paper.INSIDE, paper.RIVALRY)])
 def test_every_plan_asks_for_points_that_make_sense(name: str) -> None:
     points = all_points(PLANS[name], device="cuda:0")
     assert [point.key for point in points if point.skip] == []
@@ -91,3 +91,10 @@ def test_a_named_network_goes_to_the_cases_that_know_it(word: str, cases: set[st
     points = [point for point in all_points(plan_of("", (), (word,), {}, CPU), device="cpu") if "model" in point.params]
     assert {point.case for point in points} == cases
     assert {point.params["model"] for point in points} == {word.replace("*", "_tiny")}
+
+
+def test_every_rival_has_a_published_accuracy_and_is_measured_as_the_paper_measured() -> None:
+    points = planned("rivals")
+    assert {str(point["model"]) for point in points} == set(paper.RIVALS)
+    assert all(published.accuracy(name) for name in paper.RIVALS)
+    assert {(p["precision"], p["batch"], p["attention"]) for p in points} == {("tf32", 128, "explicit")}
