@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from benchbench.case import AUTO, Value
 from benchbench.child import CannotMeasure, Died, Settings, Turn, Worker, environment_of
 from benchbench.plan import Point
 from benchbench.record import Record
@@ -173,9 +174,12 @@ class _Lane:
         self._copies: list[tuple[int, float]] = []
         self._took_s: dict[str, float] = {}
         self._verified: set[tuple[str, str]] = set()
+        self._batches: dict[str, Value] = {}
 
     def work(self, turns: Sequence[Turn], records: Sequence[Record], done: Places, began: float) -> None:
         """All turns, less what is done."""
+        for record in records:
+            self._remember_batch(record)
         for turn in turns:
             ordered = order(turn.points, seed=self._settings.seed, round_number=turn.round, controls=self._controls)
             left = [point for point in ordered if (point.key, turn.round, turn.arm) not in done]
@@ -216,8 +220,9 @@ class _Lane:
             self._make_ready(turn)
             began = time.monotonic()
             verified = (point.key, turn.arm) in self._verified
-            record, restart = self.worker.measure(point, self._copies, verified, self._limit_s(point))
+            record, restart = self.worker.measure(self._with_batch(point), self._copies, verified, self._limit_s(point))
             self._took_s[point.key] = time.monotonic() - began
+            self._remember_batch(record)
             if record.status == "ok" and record.error:
                 self._verified.add((point.key, turn.arm))
             if restart:
@@ -225,6 +230,16 @@ class _Lane:
             return replace(record, process=self._process, **place)
         except Died as death:
             return replace(bare, status=death.status, reason=str(death), process=self._process)
+
+    def _remember_batch(self, record: Record) -> None:
+        """What "auto" found is the batch of all rounds, and of the other arm."""
+        if record.status == "ok" and "batch" in record.params:
+            self._batches.setdefault(record.key, record.params["batch"])
+
+    def _with_batch(self, point: Point) -> Point:
+        if point.params.get("batch") != AUTO or point.key not in self._batches:
+            return point
+        return replace(point, params={**point.params, "batch": self._batches[point.key]})
 
     def _make_ready(self, turn: Turn) -> None:
         """A worker of this turn's environment; the one that said hello serves where that is the same."""

@@ -57,7 +57,7 @@ TABLE = {
     ),
     "once": ("access", "case", "memory", "record", "registry", "store", "switches"),
     "child": ("plan", "record"),
-    "run": ("child", "plan", "record", "store"),
+    "run": ("case", "child", "plan", "record", "store"),
     "registry": ("sweeps",),
     "access": ("work", "network_work", "kernels", "access"),
     "gate": ("series", "stats", "gate"),

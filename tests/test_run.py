@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from benchbench import run as sweeping
+from benchbench.plan import Point
 from benchbench.record import Record
-from benchbench.store import Run, runs
+from benchbench.run import Settings
+from benchbench.store import Run, Writer, create, runs
 
 ROOT = Path(__file__).parent.parent
 FAKES = str(ROOT / "tests" / "cases" / "fake_cases.py")
@@ -242,19 +245,25 @@ def test_a_hundred_kills_lose_at_most_the_point_in_flight(tmp_path: Path) -> Non
         _check_complete(run)
 
 
+class Silent:
+    """A listener that has nothing to say."""
+
+    def planned(self, **told: int) -> None:
+        pass
+
+    def began(self, point: Point, **told: int) -> None:
+        pass
+
+    def ended(self, record: Record) -> None:
+        pass
+
+
 def test_two_lanes_measure_each_point_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchbench import run as parent
     from benchbench.plan import Request, points
     from benchbench.registry import register_cases
     from benchbench.store import create
     from benchbench.sweeps.presets import QUICK_CPU
-
-    class Silent:
-        def planned(self, *, total: int, done: int) -> None: ...
-
-        def began(self, point: object, *, round_number: int) -> None: ...
-
-        def ended(self, record: Record) -> None: ...
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""))
@@ -265,3 +274,43 @@ def test_two_lanes_measure_each_point_once(tmp_path: Path, monkeypatch: pytest.M
     outcome = parent.sweep(parent.rounds_of(chosen, 2), settings, open_run=lambda hello: run, listener=Silent())
     assert outcome.complete
     assert len(run.read()[0]) == 24
+
+
+class Finder:
+    """A worker whose memory has room for 24 images in the first round, and for fewer later."""
+
+    alive, turn = True, None
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def measure(self, point: Point, *others: object) -> tuple[Record, bool]:
+        batch = point.params["batch"]
+        if batch == "auto":
+            batch = 24 - self.asked.count("auto")
+        self.asked.append(point.params["batch"])
+        return Record(point.key, point.case, 1, {**point.params, "batch": batch}, "ok", samples_s=(1.0,)), False
+
+    def stop(self) -> None:
+        pass
+
+
+def test_the_batch_that_auto_found_is_that_of_every_round_and_of_a_continued_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping._Lane, "_make_ready", lambda self, turn: None)
+    points = [Point("a@1;batch=auto", "a", 1, {"batch": "auto"}), Point("b@1;batch=8", "b", 1, {"batch": 8})]
+
+    def lane(folder: Path) -> sweeping._Lane:
+        writer = Writer(create(folder, {"asked": {}}))
+        made = sweeping._Lane("none", Settings(("none",)), writer, Silent(), 0, frozenset())
+        made.worker = Finder()  # type: ignore[assignment]
+        return made
+
+    first = lane(tmp_path / "first")
+    first.work(sweeping.rounds_of(points, 3), [], set(), time.monotonic())
+    assert sorted(map(str, first.worker.asked)) == sorted(["auto", "24", "24", "8", "8", "8"])
+    again = lane(tmp_path / "again")
+    known = [Record("a@1;batch=auto", "a", 1, {"batch": 20}, "ok", samples_s=(1.0,))]
+    again.work([sweeping.Turn(points[:1], 1)], known, set(), time.monotonic())
+    assert again.worker.asked == [20]
