@@ -12,14 +12,20 @@ from benchbench.access import cache, traced, traffic
 Row = dict[str, Any]
 
 
-def detail(call: Callable[[], Any], *, limit_s: float = 120.0, l2: cache.L2 | None = None) -> Row:
+def detail(
+    call: Callable[[], Any],
+    *,
+    limit_s: float = 120.0,
+    l2: cache.L2 | None = None,
+    told: Callable[[str], None] | None = None,
+) -> Row:
     """What the call's kernels ask of memory, as JSON-able rows; call it in a process with TRITON_INTERPRET=1.
 
     {"sites": a row a load or store, "tensors": a row a tensor, "out_of_bounds": lines, "dram": the modelled cache's,
     "launches": kernel and programs, "heat": {launch, kernel, kind, tensor, touches}, the latter
     empty where no map can be drawn}.
     """
-    found = traced.trace(call, limit_s=limit_s, keep_steps=True)
+    found = traced.trace(call, limit_s=limit_s, keep_steps=True, told=told)
     dram = cache.modelled_dram(found.steps, l2 or cache.L2())
     return {
         "sites": [site_row(site) for site in found.sites],

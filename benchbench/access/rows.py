@@ -7,20 +7,24 @@ import inspect
 import json
 import linecache
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import assembly, compiled, origin, shipped, traced, traffic, warps
+from benchbench.access import arguments, assembly, compiled, origin, shipped, traced, traffic, warps
 from benchbench.access.compiled import Resources
 from benchbench.access.shipped import STREAMED, Spec, Variant
 from benchbench.access.traffic import Traffic
 
 Row = dict[str, Any]
+# What the worker says before its answer, on its standard error.
+NOTE = "note: "
 
 
 def resource_rows(specs: Sequence[Spec], *, jobs: int = 1, told: Callable[[Row], None] | None = None) -> list[Row]:
@@ -170,7 +174,7 @@ def traffic_rows(
 
 
 def _traffic_row_apart(spec: Spec, batch: int) -> Row:
-    counted_by = [inspect.getsource(one) for one in (traced, traffic, warps, shipped, traffic_row, sites)]
+    counted_by = [inspect.getsource(one) for one in (traced, arguments, traffic, warps, shipped, traffic_row, sites)]
     name = hashlib.sha256(json.dumps([origin.traced_from(spec), batch, *counted_by]).encode()).hexdigest()
     kept = assembly.cache_folder(None, "traffic") / f"{name}.json"
     if not kept.exists():
@@ -179,30 +183,39 @@ def _traffic_row_apart(spec: Spec, batch: int) -> Row:
     return row
 
 
-def in_interpreter(task: str, argument: dict[str, Any]) -> Any:
+def in_interpreter(task: str, argument: dict[str, Any], *, told: Callable[[str], None] | None = None) -> Any:
     """Run ``benchbench.access.worker`` on a task in a process of its own and return its answer.
 
-    Raises ValueError with the last line of its error where it failed.
+    told: called at once with each note of the worker's, such as how long a trace will take. Raises ValueError with the
+    last line of its error where it failed.
     """
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbench.access.worker", task, json.dumps(argument)],
-        capture_output=True,
-        text=True,
-        # The folder that bench was called in stays off the path: a file called torch.py may lie there.
-        env={
-            **os.environ,
-            "TRITON_INTERPRET": "1",
-            "PYTHONPATH": path,
-            "PYTHONSAFEPATH": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        check=False,
-    )
-    if done.returncode:
-        raise ValueError((done.stderr.strip().splitlines() or ["the tracing process died"])[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    # The folder that bench was called in stays off the path: a file called torch.py may lie there.
+    own = {"TRITON_INTERPRET": "1", "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile("w+") as answer:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchbench.access.worker", task, json.dumps(argument)],
+            stdout=answer,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **own},
+        )
+        assert process.stderr is not None
+        last = ""
+        for line in process.stderr:
+            if line.startswith(NOTE):
+                if told is not None:
+                    told(line.removeprefix(NOTE).strip())
+            else:
+                last = line.strip() or last
+        code = process.wait()
+        if code < 0:
+            raise ValueError(f"the tracing process was killed by {signal.Signals(-code).name}: {last or 'no reason'}")
+        if code:
+            raise ValueError(last or "the tracing process died")
+        answer.seek(0)
+        return json.loads(answer.read().splitlines()[-1])
 
 
 def sites(found: Traffic) -> list[list[Any]]:

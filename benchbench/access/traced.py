@@ -16,23 +16,30 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic, View
+from benchbench.access.arguments import Argument, arguments_of, nearest
+from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic
 from benchbench.access.warps import modelled_requests, vector_elements
 
 
-def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool = False) -> Traffic:
+def trace(
+    call: Callable[[], Any],
+    *,
+    limit_s: float = 120.0,
+    keep_steps: bool = False,
+    told: Callable[[str], None] | None = None,
+) -> Traffic:
     """Run ``call``, which launches interpreted kernels on CPU tensors, and return what they asked of memory.
 
-    keep_steps keeps every access in order, for the modelled cache. Raises ValueError where no kernel ran in the
-    interpreter or one failed, or where the grid would take longer than ``limit_s`` seconds: the message says how long.
+    keep_steps keeps every access in order, for the modelled cache. told: called with how long a long launch will take.
+    Raises ValueError where no kernel ran in the interpreter or one failed, or where the grid would take longer than
+    ``limit_s`` seconds: the message says how long.
     """
-    recorder = Recorder(limit_s=limit_s, keep_steps=keep_steps)
+    recorder = Recorder(limit_s=limit_s, keep_steps=keep_steps, told=told)
     with recorder.listening():
         try:
             call()
@@ -50,29 +57,11 @@ def trace(call: Callable[[], Any], *, limit_s: float = 120.0, keep_steps: bool =
     return recorder.traffic()
 
 
-@dataclass(slots=True)
-class _Tensor:
-    """An argument of the running launch: its storage's extent, and its name."""
-
-    names: tuple[str, ...]
-    start: int
-    stop: int
-    views: tuple[tuple[str, int, int], ...]
-    shapes: dict[str, View]
-
-    def name_of(self, low: int, high: int) -> str:
-        """The argument whose own elements hold both addresses; several that share memory are joined by a stroke."""
-        if len(self.names) == 1:
-            return self.names[0]
-        inside = [name for name, start, stop in self.views if start <= low and high < stop]
-        return "/".join(inside or self.names)
-
-
 class Recorder:
     """Listens to the interpreter's memory operations, launch by launch."""
 
-    def __init__(self, *, limit_s: float, keep_steps: bool) -> None:
-        self.limit_s, self.keep_steps = limit_s, keep_steps
+    def __init__(self, *, limit_s: float, keep_steps: bool, told: Callable[[str], None] | None = None) -> None:
+        self.limit_s, self.keep_steps, self._told = limit_s, keep_steps, told
         self.launches: list[tuple[str, int]] = []
         self.steps: list[Step] = []
         self._beyond: dict[tuple[str, str, str, int], tuple[OutOfBounds, int]] = {}
@@ -151,7 +140,7 @@ class Recorder:
 
         def init_args(executor: Any, args: Any, kwargs: Any) -> Any:
             hosted = original(executor, args, kwargs)
-            self._begin(executor.fn.__name__, _tensors_of(_bound(executor.fn, *hosted)))
+            self._begin(executor.fn.__name__, arguments_of(_bound(executor.fn, *hosted)))
             return hosted
 
         def run(executor: Any, *args: Any, **named: Any) -> Any:
@@ -191,13 +180,14 @@ class Recorder:
 
     # ---- one launch ---------------------------------------------------------------------------------------------
 
-    def _begin(self, kernel: str, tensors: tuple[_Tensor, ...]) -> None:
+    def _begin(self, kernel: str, tensors: tuple[Argument, ...]) -> None:
         self._kernel, self._arguments = kernel, tensors
         self._grid = (1, 1, 1)
         self._programs, self._program, self._seen = 1, (0, 0, 0), -1
+        self._announced = False
         self._started = time.perf_counter()
         self._patched: set[int] = set()
-        self._touched: dict[tuple[str, str, int], tuple[_Tensor, npt.NDArray[np.int64]]] = {}
+        self._touched: dict[tuple[str, str, int], tuple[Argument, npt.NDArray[np.int64]]] = {}
         self._requested: dict[tuple[str, str], int] = {}
         self._sectors: dict[tuple[str, str], int] = {}
         self._of_program: dict[tuple[str, str], list[Addresses]] = {}
@@ -215,6 +205,9 @@ class Recorder:
                 f"{math.ceil(expected / self.limit_s)} times smaller, or raise the limit (--limit)"
             )
             raise self.refusal
+        if self._told is not None and not self._announced and self._seen >= 3 and spent > 2.0 and expected > 8.0:
+            self._announced = True
+            self._told(f"{self._kernel}: tracing {self._programs} programs takes about {expected:.0f} s")
 
     def _flush_program(self) -> None:
         for key, pieces in self._of_program.items():
@@ -233,7 +226,7 @@ class Recorder:
             numbers = (requested, unique, sectors)
             self._tensors.append(TensorTraffic(launch, self._kernel, kind, tensor, *numbers, view, size, counts))
 
-    def _unique_bytes(self, kind: str, tensor: str) -> tuple[int, int, npt.NDArray[np.int64] | None, _Tensor]:
+    def _unique_bytes(self, kind: str, tensor: str) -> tuple[int, int, npt.NDArray[np.int64] | None, Argument]:
         """Distinct bytes, and the size and counts of elements; those of several sizes are joined byte by byte."""
         found = [(size, *kept) for (k, t, size), kept in self._touched.items() if (k, t) == (kind, tensor)]
         if len(found) == 1:
@@ -292,8 +285,8 @@ class Recorder:
         known = self._beyond.get(place)
         if known is None:
             address = int(outside[0])
-            nearest = _nearest(address, size, self._arguments)
-            first = OutOfBounds(*place, self._program, address, nearest, lanes=int(outside.size))
+            where = nearest(address, size, self._arguments)
+            first = OutOfBounds(*place, self._program, address, where, lanes=int(outside.size))
             self._beyond[place] = (first, self._seen)
             return
         one, last = known
@@ -305,7 +298,7 @@ class Recorder:
         kind: str,
         file: str,
         line: int,
-        argument: _Tensor,
+        argument: Argument,
         lanes: Addresses,
         chosen: npt.NDArray[np.bool_],
         size: int,
@@ -350,48 +343,8 @@ def _is_kernel_source(file: str) -> bool:
     return file != __file__ and f"{os.sep}triton{os.sep}" not in file and not file.startswith("<")
 
 
-def _nearest(address: int, size: int, arguments: tuple[_Tensor, ...]) -> str:
-    found = []
-    for argument in arguments:
-        before, beyond = argument.start - address, address + size - argument.stop
-        words = f"{before} bytes before" if before > 0 else f"{beyond} bytes beyond the end of"
-        found.append((max(before, beyond), f"{words} {'/'.join(argument.names)}"))
-    return min(found)[1] if found else "but no tensor was given"
-
-
 def _bound(function: Any, args: Any, kwargs: Any) -> Any:
     try:
         return inspect.signature(function).bind(*args, **kwargs).arguments
     except TypeError as error:
         raise ValueError(f"{function.__name__}: {error}") from None
-
-
-def _tensors_of(arguments: Any) -> tuple[_Tensor, ...]:
-    """The tensors among a launch's arguments, one entry a storage."""
-    named: dict[int, list[tuple[str, Any]]] = {}
-    for name, value in arguments.items():
-        for tensor in _tensors_in(value):
-            named.setdefault(tensor.untyped_storage().data_ptr(), []).append((name, tensor))
-    found = []
-    for start, group in named.items():
-        stop = start + group[0][1].untyped_storage().nbytes()
-        views = tuple((name, t.data_ptr(), t.data_ptr() + _extent_bytes(t)) for name, t in group)
-        shapes = {
-            name: View(tuple(t.shape), tuple(t.stride()), t.storage_offset(), t.element_size()) for name, t in group
-        }
-        found.append(_Tensor(tuple(name for name, _ in group), start, stop, views, shapes))
-    return tuple(found)
-
-
-def _tensors_in(value: Any) -> list[Any]:
-    if isinstance(value, tuple):
-        return [tensor for part in value for tensor in _tensors_in(part)]
-    value = getattr(value, "base", value) if hasattr(value, "block_shape") else value
-    return [value] if hasattr(value, "data_ptr") and hasattr(value, "untyped_storage") else []
-
-
-def _extent_bytes(tensor: Any) -> int:
-    if tensor.numel() == 0:
-        return 0
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return int((last + 1) * tensor.element_size())

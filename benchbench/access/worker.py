@@ -30,7 +30,7 @@ def _file(argument: dict[str, Any]) -> Any:
 
     call = example.load_example(argument["path"])
     with example.first_configurations():
-        return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]))
+        return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]), told=_tell)
 
 
 def _shipped(argument: dict[str, Any]) -> Any:
@@ -38,7 +38,13 @@ def _shipped(argument: dict[str, Any]) -> Any:
 
     spec = shipped.Spec(**argument["spec"])
     call = shipped.adapter(spec.op).launcher(spec, argument["batch"])
-    return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]))
+    return detail.detail(call, limit_s=argument["limit_s"], l2=cache.L2(**argument["l2"]), told=_tell)
+
+
+def _tell(text: str) -> None:
+    from benchbench.access.rows import NOTE
+
+    print(f"{NOTE}{text}", file=sys.stderr, flush=True)
 
 
 TASKS = {"traffic_row": _traffic_row, "file": _file, "shipped": _shipped}

@@ -21,7 +21,7 @@ Dtypes = Annotated[str, typer.Option("--dtype", help="fp32,fp16,bf16.")]
 Layouts = Annotated[str, typer.Option("--layout", help="nchw,nhwc.")]
 Shapes = Annotated[str, typer.Option("--shape", metavar="CxHxW,...", help="Default: the stages of --variant.")]
 Variant = Annotated[str, typer.Option("--variant", help="T, S or B: their stage shapes.")]
-KernelSize = Annotated[int, typer.Option("--kernel-size", help="0: the operation's own.")]
+KernelSize = Annotated[int, typer.Option("--kernel-size", min=0, help="0: the operation's own.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes at a time.")]
 
 # Rows that come at once are kept ones: a line each would say nothing.
@@ -53,6 +53,13 @@ def specs_of(
         shapes=sizes,
         kernel_size=kernel_size,
     )
+    if kernel_size and kernel_size % 2 == 0:
+        raise PlanError(f"--kernel-size {kernel_size}: expected an odd size, or 0 for the operation's own")
+    for spec in found:
+        if op == "inception_dwconv" and spec.branch < 1:
+            raise PlanError(
+                f"--shape {spec.shape}: an eighth of its channels is none: 8 channels or more have branches"
+            )
     if not found:
         raise PlanError(f"{op} ships no kernel for that: widen --direction, --dtype, --layout or --shape")
     return found

@@ -82,10 +82,10 @@ def traffic(
         l2 = {"size_bytes": l2_mib * 1024 * 1024, "line_bytes": l2_line, "sms": sms}
         asked: dict[str, Any] = {"limit_s": seconds("--limit", limit), "l2": l2}
         if file:
-            detail = rows.in_interpreter("file", asked | {"path": file})
+            detail = rows.in_interpreter("file", asked | {"path": file}, told=note)
         else:
             spec = one_of(specs, "--plot" if plot is not None else "--lines")
-            detail = rows.in_interpreter("shipped", asked | {"spec": asdict(spec), "batch": batch})
+            detail = rows.in_interpreter("shipped", asked | {"spec": asdict(spec), "batch": batch}, told=note)
         if plot is not None:
             _draw_heat(detail["heat"], plot)
     _print_detail(detail, l2, as_json=json, form=form, output=output)

@@ -113,6 +113,8 @@ def test_machine_code_of_a_file_is_shown_by_width_and_under_its_lines(
         (["resources", "--op", "inception"], "did you mean inception_dwconv?"),
         (["traffic", "--variant", "X"], "--variant 'X'"),
         (["traffic", "--dtype", "fp23"], "did you mean"),
+        (["traffic", "--kernel-size", "4"], "--kernel-size 4: expected an odd size"),
+        (["resources", "--shape", "4x7x7"], "--shape 4x7x7: an eighth of its channels is none"),
         (
             ["traffic", "--lines", "--dtype", "fp32", "--layout", "nchw", "--shape", "16x7x7"],
             "add --direction backward",

@@ -183,3 +183,10 @@ def test_a_finding_reads_as_a_sentence() -> None:
 def test_a_failing_trace_is_one_line(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^no such file: nowhere\.py$"):
         rows.in_interpreter("file", {"path": "nowhere.py"})
+
+
+def test_a_trace_that_is_killed_says_by_what(folder: Path) -> None:
+    path = folder / "killed.py"
+    path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    with pytest.raises(ValueError, match=r"^the tracing process was killed by SIGKILL: no reason$"):
+        rows.in_interpreter("file", {"path": str(path)})

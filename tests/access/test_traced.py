@@ -193,6 +193,16 @@ def test_a_grid_too_large_says_how_long_it_would_take() -> None:
         trace(lambda: planted.copy_kernel[(3_000_000,)](x, y, 256, BLOCK=256), limit_s=1)
 
 
+def test_a_long_trace_says_once_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr("benchbench.access.traced.time.perf_counter", lambda: float(next(clock)))
+    x, y = torch.randn(20 * 256), torch.empty(20 * 256)
+    said: list[str] = []
+    trace(lambda: planted.aligned_copy[(20,)](x, y, BLOCK=256), told=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("aligned_copy: tracing 20 programs takes about ")
+
+
 def test_the_multiply_add_roof_is_right_and_streams_once() -> None:
     from benchbench.kernels.multiply_add import multiply_add, reference
 
