@@ -92,6 +92,13 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     assert word in refusal(capsys, *arguments)
 
 
+def test_brackets_of_an_error_are_shown_and_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchbench.commands.terminal import print_rows
+
+    print_rows([{"status": "fail: [enforce fail at alloc.cpp:127] [/red] no"}])
+    assert "[enforce fail at alloc.cpp:127] [/red] no" in capsys.readouterr().out
+
+
 @pytest.mark.network
 def test_a_row_of_a_table_is_built_in_that_call_and_told_in_the_promised_fields(
     capsys: pytest.CaptureFixture[str],

@@ -160,6 +160,7 @@ def _cell(value: Any) -> str:
 
 def _print_table(rows: Sequence[Mapping[str, Any]], title: str, limit: int | None) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         note("nothing to show")
@@ -169,7 +170,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]], title: str, limit: int | Non
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows[:limit]:
-        table.add_row(*(_cell(row.get(name)) for name in rows[0]))
+        # As text: an error message in brackets is no markup.
+        table.add_row(*(Text(_cell(row.get(name))) for name in rows[0]))
     if title:
         # As the table's own title it would be broken to the table's width.
         console().print(title, style="italic", highlight=False, markup=False)

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchbench.case import CASES, Skip, Workload
-from benchbench.clocks import HostClock
+from benchbench.clocks import clock_for
 from benchbench.models.parts import TakenApart
 from benchbench.plan import PLANS, all_points
 from benchbench.reports.breakdown import TOLERANCE
@@ -38,8 +38,8 @@ def workload(**changes: Any) -> Workload:
     return CASES["block"].workload(params | changes)
 
 
-def made(**changes: Any) -> TakenApart:
-    state: TakenApart = workload(**changes).make("cpu")
+def made(*, device: str = "cpu", **changes: Any) -> TakenApart:
+    state: TakenApart = workload(**changes).make(device)
     return state
 
 
@@ -142,10 +142,11 @@ def test_the_plan_takes_both_blocks_apart_in_both_modes() -> None:
     assert len(points) == 2 * 4 * 2 * 2 * 2
 
 
-def sum_of_parts(state: TakenApart, call: Callable[[], Any]) -> float:
+def sum_of_parts(state: TakenApart, device: str) -> float:
     """The parts of a run over the run beside it: the median of many pairs, on this machine's clock."""
     policy = Policy(cache="warm", min_samples=30, max_samples=100, time_cap_s=3.0, warmup_floor_s=0.05)
-    samples = measure(call, policy=policy, clock=HostClock(), marked=state.marked)
+    call: Callable[[], Any] = state.train if state.trains else state.infer
+    samples = measure(call, policy=policy, clock=clock_for(device), marked=state.marked)
     runs = zip(*samples.parts.values(), strict=True)
     return median(sum(run) / whole for run, whole in zip(runs, samples.samples_s, strict=True))
 
@@ -155,5 +156,13 @@ def sum_of_parts(state: TakenApart, call: Callable[[], Any]) -> float:
 @pytest.mark.parametrize("model", BLOCKS)
 def test_the_parts_sum_to_the_block_within_what_the_chart_promises(model: str, mode: str) -> None:
     state = made(model=model, mode=mode, shape="96x28x28", batch=4, mlp_ratio=4)
-    ratio = sum_of_parts(state, state.train if mode == "train" else state.infer)
-    assert abs(ratio - 1) <= TOLERANCE
+    assert abs(sum_of_parts(state, "cpu") - 1) <= TOLERANCE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("model", BLOCKS)
+def test_the_parts_sum_to_the_block_on_a_gpu(model: str, mode: str) -> None:
+    state = made(device="cuda:0", model=model, mode=mode, shape="96x56x56", batch=64, mlp_ratio=4)
+    assert abs(sum_of_parts(state, "cuda:0") - 1) <= TOLERANCE
