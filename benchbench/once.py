@@ -29,6 +29,12 @@ def points_of(records: Sequence[Record]) -> dict[str, Record]:
 
 def main() -> None:
     """python -m benchbench.once RUN_FOLDER."""
+    import torch
+
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m benchbench.once RUN_FOLDER")
+    if not torch.cuda.is_available():
+        sys.exit("benchbench.once calls the points of a run on a GPU, and there is none here")
     run = Run(Path(sys.argv[1]))
     register_cases(tuple(run.asked().get("asked", {}).get("imports") or ()))
     call_each(list(points_of(run.read()[0]).values()), mark=_marked, prepare=_switched)
@@ -42,10 +48,26 @@ def call_each(
     device: str = "cuda",
 ) -> None:
     """Build and call each point; ``mark(number)`` is the context of the call that is profiled, numbers from 1."""
+    for number, point in enumerate(points, 1):
+        try:
+            _call_one(number, point, mark=mark, prepare=prepare, device=device)
+        except Exception as error:
+            # The other points can still be counted; this one has no marker, or nothing behind it.
+            print(f"{point.key}: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def _call_one(
+    number: int,
+    point: Record,
+    *,
+    mark: Callable[[int], Any],
+    prepare: Callable[[dict[str, Value]], Any],
+    device: str,
+) -> None:
     from benchbench import memory
 
-    for number, point in enumerate(points, 1):
-        params = dict(point.params)
+    params = dict(point.params)
+    try:
         with prepare(params):
             workload = CASES[point.case].workload(params)
             state = workload.make(device)
@@ -54,6 +76,7 @@ def call_each(
             with mark(number):
                 workload.call(state)
             del state
+    finally:
         memory.empty_caches(device)
 
 
@@ -74,10 +97,12 @@ def _marked(number: int) -> Iterator[None]:
     benchbench_point[(number,)](kept)  # compiled before the profiler looks
     torch.cuda.synchronize()
     torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
-    benchbench_point[(number,)](kept)
-    yield
-    torch.cuda.synchronize()
-    torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
+    try:
+        benchbench_point[(number,)](kept)
+        yield
+        torch.cuda.synchronize()
+    finally:
+        torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

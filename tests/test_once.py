@@ -52,6 +52,30 @@ def test_each_point_is_warmed_up_before_the_call_that_is_looked_at(monkeypatch: 
     assert happened == one + two
 
 
+def test_a_point_that_fails_leaves_the_others_to_be_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(kernel_size: int, **others: Any) -> Workload:
+        def call(state: int) -> None:
+            if state == 4:
+                raise RuntimeError("out of memory")
+
+        return Workload(lambda device: kernel_size, call, Work(0, 0, 0, 1))
+
+    monkeypatch.setitem(CASES, "broken", Case("broken", (), broken))
+    marked: list[int] = []
+
+    @contextmanager
+    def mark(number: int) -> Iterator[None]:
+        marked.append(number)
+        yield
+
+    points = [record(0, case="broken", params={"kernel_size": size}, kernels=KERNELS) for size in (4, 8)]
+    once.call_each(points, mark=mark, prepare=lambda params: nullcontext(), device="none")
+    assert marked == [2]
+    assert capsys.readouterr().err == f"{points[0].key}: RuntimeError: out of memory\n"
+
+
 PROFILE = """==PROF== Connected to process 1
 "ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device","CC",\
 "dram__bytes_read.sum","dram__bytes_write.sum"

@@ -111,8 +111,8 @@ def counting(total: int, verb: str) -> Callable[[dict[str, Any]], None]:
 
 
 def for_people(as_json: bool, form: str, output: Path | None) -> bool:
-    """Whether a table is read by people, on the terminal: names are short there, and numbers rounded."""
-    return not as_json and form == "table" and output is None
+    """Whether a table is read by people, on the terminal or pasted: names are short there, and numbers rounded."""
+    return not as_json and form in ("table", "md") and output is None
 
 
 def flat(rows: list[dict[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from benchbench.commands.terminal import (
     Output,
     Store,
     note,
+    print_json,
     print_rows,
     usage,
 )
@@ -79,10 +80,10 @@ def resources(
         specs = [] if file else specs_of(op, arch, direction, dtype, layout, shape, variant, kernel_size)
         if sass:
             if file:
-                text = example.sass_lines(file, arch=arch.split(",")[0])
+                text = [line for one in arch.split(",") for line in example.sass_lines(file, arch=one)]
             else:
                 text = example.shipped_sass_lines(one_of(specs, "--sass"))
-            print("\n".join(text))
+            _print_lines(text, as_json=json, output=output)
             return 0
         if file:
             found = example.resource_rows(file, archs=tuple(arch.split(",")))
@@ -91,12 +92,23 @@ def resources(
     if not for_people(json, form, output):
         print_rows(flat(found, as_json=json), as_json=json, form=form, output=output)
         return 0
-    print_rows(readable.own_resource_table(found) if file else readable.resource_table(found))
+    print_rows(readable.own_resource_table(found) if file else readable.resource_table(found), form=form)
     if file:
-        print_rows(readable.access_table(found), title="by load and store of the machine code")
+        print_rows(readable.access_table(found), form=form, title="by load and store of the machine code")
+    if form == "md":
+        print()
     for line in readable.remarks(found) if file or len(found) <= FEW_ROWS else []:
         print(line)
     return 0
+
+
+def _print_lines(lines: list[str], *, as_json: bool, output: Path | None) -> None:
+    if output is not None:
+        output.write_text("\n".join(lines) + "\n")
+    elif as_json:
+        print_json([{"line": line} for line in lines])
+    else:
+        print("\n".join(lines))
 
 
 def roofline(
@@ -145,14 +157,18 @@ def roofline(
         }
         print_rows([point | rates for point in points], as_json=json, form=form, output=output)
         return 0 if points else 5
-    print_rows(readable.stream_table(streams), title="copies and triads, in the same run")
-    print_rows(readable.roof_table(roofs))
+    print_rows(readable.stream_table(streams), form=form, title="copies and triads, in the same run")
+    print_rows(readable.roof_table(roofs), form=form, title="roofs")
     if points:
-        print_rows(readable.bar_table(points))
+        print_rows(readable.bar_table(points), form=form, title="points under them")
     else:
         note("no point of this run moves bytes that are known: bench roofline --measure measures our operators too")
     if layers := readable.layer_table(points, roofs):
-        print_rows(layers, title="every layer's input read once and output written once: no floor, layers can be fused")
+        print_rows(
+            layers,
+            form=form,
+            title="every layer's input read once and output written once: no floor, layers can be fused",
+        )
     return 0 if points else 5
 
 

@@ -37,7 +37,7 @@ def check_kernels(
         found = check_static(words, whole=whole, jobs=jobs, told=note)
     if for_people(as_json, form, output):
         if found.findings:
-            print_rows([readable(one) for one in found.findings], limit=None)
+            print_rows([readable(one) for one in found.findings], form=form, limit=None)
     else:
         print_rows([asdict(one) for one in found.findings], as_json=as_json, form=form, output=output, limit=None)
     if os.environ.get("GITHUB_ACTIONS") == "true":

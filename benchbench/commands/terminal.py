@@ -127,7 +127,8 @@ def print_rows(
         return
     text = _document(rows, form)
     if output is None:
-        print(text, end="")
+        # Markdown joins tables that no blank line parts.
+        print(f"\n**{title}**\n\n{text}" if title and form == "md" else text, end="")
         return
     try:
         output.write_text(text)

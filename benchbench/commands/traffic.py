@@ -116,8 +116,10 @@ def _print_detail(found: dict[str, Any], l2: dict[str, int], *, as_json: bool, f
     elif not for_people(as_json, form, output):
         print_rows(found["sites"], as_json=as_json, form=form, output=output)
     else:
-        print_rows(readable.site_table(found["sites"]), title="by instruction (requests and sectors are modelled)")
-        print_rows(readable.tensor_table(found["tensors"]), title="by tensor")
+        print_rows(
+            readable.site_table(found["sites"]), form=form, title="by instruction (requests and sectors are modelled)"
+        )
+        print_rows(readable.tensor_table(found["tensors"]), form=form, title="by tensor")
         print(f"\n{readable.sentence(found, l2)}")
 
 

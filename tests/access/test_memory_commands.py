@@ -92,9 +92,10 @@ def test_machine_code_of_a_file_is_shown_by_width_and_under_its_lines(
     assert bench(["resources", file, "--arch", "sm_80,sm_120", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["arch"], row["spill_bytes"], row["programs"]) for row in rows] == [("sm_80", 0, 96), ("sm_120", 0, 96)]
-    assert bench(["resources", file, "--sass", "--arch", "sm_120"]) == 0
+    assert bench(["resources", file, "--sass", "--arch", "sm_120,sm_80"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("band on sm_120\n")
+    assert "\nband on sm_80\n" in out
     assert "// own.py:13  tl.store(y + plane" in out
 
 
