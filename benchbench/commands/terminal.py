@@ -56,6 +56,9 @@ def usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise PlanError(str(error)) from None
+    except BrokenPipeError:
+        # The reader of a pipe has gone, which is no fault.
+        raise
     except OSError as error:
         raise StoreError(f"cannot write {error.filename}: {error.strerror}: choose another place with -o") from None
 

@@ -142,3 +142,10 @@ def test_bad_input_is_one_line(
     out, err = capsys.readouterr()
     assert message in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_reader_of_a_pipe_that_goes_is_no_fault() -> None:
+    from benchbench.commands.terminal import usage
+
+    with pytest.raises(BrokenPipeError), usage():
+        raise BrokenPipeError
