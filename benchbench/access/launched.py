@@ -76,9 +76,15 @@ def launch_of(function: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str,
         signature[name] = _type_of(function.__name__, name, value)
         if _is_divisible(parameter, value):
             divisible.append(name)
-    shape = grid(dict(bound.arguments)) if callable(grid) else grid
-    sizes = tuple(int(size) for size in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    sizes = grid_of(function.__name__, grid(dict(bound.arguments)) if callable(grid) else grid)
     return Launch(function, signature, constants, tuple(divisible), sizes, options)
+
+
+def grid_of(kernel: str, grid: Any) -> tuple[int, ...]:
+    """The sizes of a grid. Raises ValueError for what Triton cannot launch."""
+    if not isinstance(grid, (tuple, list)) or not 1 <= len(grid) <= 3:
+        raise ValueError(f"{kernel}: its grid must be a tuple of one to three sizes, such as (n,); got {grid!r}")
+    return tuple(int(size) for size in grid)
 
 
 def resources_of(launch: Launch, arch: str) -> compiled.Resources:

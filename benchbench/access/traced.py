@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchbench.access.arguments import Argument, arguments_of, nearest
+from benchbench.access.launched import grid_of
 from benchbench.access.traffic import SECTOR_BYTES, Addresses, OutOfBounds, Site, Step, TensorTraffic, Traffic
 from benchbench.access.warps import modelled_requests, vector_elements
 
@@ -144,6 +145,8 @@ class Recorder:
             return hosted
 
         def run(executor: Any, *args: Any, **named: Any) -> Any:
+            if not callable(executor.grid):
+                executor.grid = grid_of(executor.fn.__name__, executor.grid)
             try:
                 result = original(executor, *args, **named)
             except (AssertionError, KeyError, TypeError) as error:

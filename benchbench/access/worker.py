@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -11,7 +12,9 @@ def main() -> None:
     """python -m benchbench.access.worker TASK JSON."""
     task, argument = sys.argv[1], json.loads(sys.argv[2])
     try:
-        answer = TASKS[task](argument)
+        # What a file of the user's prints is no answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = TASKS[task](argument)
     except Exception as error:
         # The parent shows one line; what a kernel of the user's raises can be anything.
         name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,19 +78,21 @@ def resources(
     """What compiled kernels need of the machine, without a GPU: registers, spills, widths, instructions, occupancy."""
     from benchbench.access import example, rows
 
-    with usage():
+    # What a file of the user's prints is not what was asked for.
+    with usage(), contextlib.redirect_stdout(sys.stderr):
         specs = [] if file else specs_of(op, arch, direction, dtype, layout, shape, variant, kernel_size)
-        if sass:
-            if file:
-                text = [line for one in arch.split(",") for line in example.sass_lines(file, arch=one)]
-            else:
-                text = example.shipped_sass_lines(one_of(specs, "--sass"))
-            _print_lines(text, as_json=json, output=output)
-            return 0
-        if file:
+        if sass and file:
+            text = [line for one in arch.split(",") for line in example.sass_lines(file, arch=one)]
+        elif sass:
+            text = example.shipped_sass_lines(one_of(specs, "--sass"))
+        elif file:
             found = example.resource_rows(file, archs=tuple(arch.split(",")))
         else:
             found = rows.resource_rows(specs, jobs=jobs, told=counting(len(specs), "compiled"))
+    if sass:
+        with usage():
+            _print_lines(text, as_json=json, output=output)
+        return 0
     if not for_people(json, form, output):
         print_rows(flat(found, as_json=json), as_json=json, form=form, output=output)
         return 0

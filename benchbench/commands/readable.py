@@ -146,11 +146,15 @@ def tensor_table(tensors: Sequence[Mapping[str, Any]]) -> Shown:
 
 def sentence(detail: Mapping[str, Any], l2: Mapping[str, int]) -> str:
     """The trace in one line: what was asked for, of what most too often, and what is left behind the modelled cache."""
+    names = list(dict.fromkeys(one["kernel"] for one in detail["launches"]))
+    if not detail["tensors"]:
+        programs = sum(one["programs"] for one in detail["launches"])
+        return f"{', '.join(names)}: nothing was asked for: {programs} programs ran, and no lane of theirs was unmasked"
     requested, unique = (sum(one[f"{name}_bytes"] for one in detail["tensors"]) for name in ("requested", "unique"))
     dram = detail["dram"]
     cache = f"an L2 of {l2['size_bytes'] // (1 << 20)} MiB, lines of {l2['line_bytes']} B, {l2['sms']} multiprocessors"
     found = [
-        f"{units.bytes_text(requested)}, {units.ratio_text(requested / unique) if unique else 'nothing'} "
+        f"{units.bytes_text(requested)}, {units.ratio_text(requested / unique)} "
         f"what is touched; behind {cache} (modelled) DRAM reads {units.bytes_text(dram['read_bytes'])} and writes "
         f"{units.bytes_text(dram['written_bytes'])}"
     ]
@@ -165,7 +169,6 @@ def sentence(detail: Mapping[str, Any], l2: Mapping[str, int]) -> str:
             f"most is asked again by {most['kind']}s of {most['tensor']}, {units.ratio_text(most['amplification'])}, "
             f"at {max(places, key=lambda place: places[place])}"
         )
-    names = list(dict.fromkeys(one["kernel"] for one in detail["launches"]))
     return f"{', '.join(names)} {'asks' if len(names) == 1 else 'ask'} for {'; '.join(found)}"
 
 

@@ -115,6 +115,8 @@ def _print_detail(found: dict[str, Any], l2: dict[str, int], *, as_json: bool, f
         print_json(found)
     elif not for_people(as_json, form, output):
         print_rows(found["sites"], as_json=as_json, form=form, output=output)
+    elif not found["tensors"]:
+        print(readable.sentence(found, l2))
     else:
         print_rows(
             readable.site_table(found["sites"]), form=form, title="by instruction (requests and sectors are modelled)"

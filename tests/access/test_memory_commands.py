@@ -71,6 +71,20 @@ def test_what_reaches_out_of_bounds_is_named_and_fails(tmp_path: Path, capsys: p
     assert err == f"out of bounds: {line}\n"
 
 
+@pytest.mark.compiling
+def test_what_a_file_prints_is_no_part_of_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = BAND.replace(" + BEYOND", "").replace("def example():", 'def example():\n    print("made")')
+    for command in ("traffic", "resources"):
+        assert bench([command, written(tmp_path, text), "--json"]) == 0
+        json.loads(capsys.readouterr().out)
+
+
+def test_a_kernel_without_programs_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(["traffic", written(tmp_path, BAND.replace(" + BEYOND", "").replace("(24, 4)", "(24, 0)"))]) == 0
+    said = "band: nothing was asked for: 0 programs ran, and no lane of theirs was unmasked\n"
+    assert capsys.readouterr().out == said
+
+
 def test_one_of_our_kernels_is_traced_by_line_as_a_file_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(["traffic", *ONE, "--batch", "1", "--lines", "--format", "csv"]) == 0
     rows = capsys.readouterr().out.splitlines()
@@ -108,6 +122,8 @@ def test_machine_code_of_a_file_is_shown_by_width_and_under_its_lines(
         (["traffic", "{missing}"], "band: missing a required argument: 'COLUMNS'"),
         (["resources", "{missing}"], "band: missing a required argument: 'COLUMNS'"),
         (["traffic", "{huge}", "--limit", "1s"], "1000000 programs would take about"),
+        (["traffic", "{no_tuple}"], "band: its grid must be a tuple of one to three sizes, such as (n,); got 4"),
+        (["resources", "{no_tuple}"], "band: its grid must be a tuple of one to three sizes, such as (n,); got 4"),
         (["traffic", "nowhere.py"], "no such file: nowhere.py"),
         (["resources", "{whole}", "--arch", "sm_99"], "unknown architecture 'sm_99': known are sm_80"),
         (["resources", "--arch", "hopper"], "unknown architecture 'hopper': known are sm_80"),
@@ -133,6 +149,7 @@ def test_bad_input_is_one_line(
         "no_kernel": "def example():\n    return lambda: None\n",
         "missing": whole.replace(", COLUMNS=64)", ")"),
         "huge": whole.replace("(24, 4)", "(250000, 4)").replace("2, 12, 56, 56", "1, 1, 56, 56"),
+        "no_tuple": whole.replace("(24, 4)", "4"),
         "whole": whole,
     }
     files = {name: tmp_path / f"{name}.py" for name in texts}
