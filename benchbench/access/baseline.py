@@ -80,9 +80,10 @@ def gated_specs(ops: Sequence[str] = (), *, whole: bool = False) -> list[Spec]:
     """The specs that are compiled. Raises ValueError for an operation that ships no kernel."""
     found: list[Spec] = []
     for op in ops or tuple(shipped.ADAPTERS):
-        every = shipped.adapter(op).gated_shapes
-        found += shipped.specs(op, archs=("sm_90",), shapes=every)
-        found += shipped.specs(op, archs=OTHER_ARCHITECTURES, shapes=every if whole else OTHERS_SHAPES)
+        every, directions = shipped.adapter(op).gated_shapes, shipped.adapter(op).directions
+        others = every if whole else OTHERS_SHAPES
+        found += shipped.specs(op, archs=("sm_90",), shapes=every, directions=directions)
+        found += shipped.specs(op, archs=OTHER_ARCHITECTURES, shapes=others, directions=directions)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ STAGES = {
 DTYPES = ("fp32", "fp16", "bf16")
 LAYOUTS = ("nchw", "nhwc")
 DIRECTIONS = ("forward", "backward")
+"""What every operation has; the mixer has "statistics" too, its forward pass with an epilogue for BatchNorm."""
 ITEMSIZE = {"fp32": 4, "fp16": 2, "bf16": 2}
 COUNTED_BATCH = 128
 TRACED_BATCH = 2
@@ -107,8 +107,8 @@ class Adapter:
 
     ships: whether there is a kernel; variants: the launches of a call at a batch; launcher: for interpreted kernels, a
     call at a batch on CPU tensors; host: the module that starts the launches; floor_elements: streamed elements that an
-    image must at least move; kernel_size: what 0 stands for; gated_shapes, traced_shapes: what the static gate compiles
-    and traces.
+    image must at least move; kernel_size: what 0 stands for; directions, gated_shapes, traced_shapes: what the static
+    gate compiles and traces.
     """
 
     ships: Callable[[Spec], bool]
@@ -117,6 +117,7 @@ class Adapter:
     host: Callable[[Spec], Any]
     floor_elements: Callable[[Spec], int]
     kernel_size: int
+    directions: tuple[str, ...]
     gated_shapes: tuple[str, ...]
     traced_shapes: tuple[str, ...]
 
@@ -130,11 +131,6 @@ def adapter(op: str) -> Adapter:
 
 def _module(op: str, name: str) -> Any:
     return importlib.import_module(f"benchbench.kernels.{op}.{name}")
-
-
-def _exists(op: str, name: str) -> bool:
-    folder = f"benchbench.kernels.{op}"
-    return importlib.util.find_spec(folder) is not None and importlib.util.find_spec(f"{folder}.{name}") is not None
 
 
 def _torch_dtype(name: str) -> Any:
@@ -154,7 +150,7 @@ def _tensor(spec: Spec, batch: int) -> Any:
 
 
 def _inception_ships(spec: Spec) -> bool:
-    return _exists(spec.op, f"triton_{spec.layout}_{spec.direction}")
+    return spec.direction in ADAPTERS[spec.op].directions
 
 
 def _inception_plan(spec: Spec, batch: int) -> Any:
@@ -170,7 +166,7 @@ def _inception_plan(spec: Spec, batch: int) -> Any:
 
 
 def _inception_host(spec: Spec) -> Any:
-    return _module(spec.op, f"triton_{spec.layout}_{spec.direction}")
+    return _module(spec.op, f"triton_{spec.layout}_{'backward' if spec.direction == 'backward' else 'forward'}")
 
 
 def _inception_variants(spec: Spec, batch: int) -> list[Variant]:
@@ -188,7 +184,8 @@ def _inception_launcher(spec: Spec, batch: int) -> Callable[[], Any]:
         grad_y = torch.randn_like(x)
         return lambda: module.backward(x, grad_y, weights, plan)
     biases = [torch.randn(branch).to(dtype) for _ in weights]
-    return lambda: module.forward(x, weights, biases, plan, dtype)
+    forward = module.forward_with_statistics if spec.direction == "statistics" else module.forward
+    return lambda: forward(x, weights, biases, plan, dtype)
 
 
 def _inception_floor(spec: Spec) -> int:
@@ -201,7 +198,7 @@ def _inception_floor(spec: Spec) -> int:
 
 
 def _depthwise_ships(spec: Spec) -> bool:
-    return _exists(spec.op, "start")
+    return spec.direction in ADAPTERS[spec.op].directions
 
 
 def _depthwise_host(spec: Spec) -> Any:
@@ -248,6 +245,7 @@ ADAPTERS = {
         _inception_host,
         _inception_floor,
         kernel_size=11,
+        directions=("forward", "statistics", "backward"),
         gated_shapes=(*STAGES["T"], *STAGES["B"]),
         traced_shapes=STAGES["T"],
     ),
@@ -258,6 +256,7 @@ ADAPTERS = {
         _depthwise_host,
         _depthwise_floor,
         kernel_size=DEPTHWISE_KERNEL_SIZE,
+        directions=DIRECTIONS,
         gated_shapes=STAGES["T"],
         # Planes of few channels: every channel is traced tap by tap, and channels are all alike.
         traced_shapes=("8x14x14",),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 File = Annotated[str, typer.Argument(metavar="[FILE]", help="A file of your own that defines example().")]
 Op = Annotated[str, typer.Option("--op", help="A shipped operation: inception_dwconv or depthwise_conv.")]
-Directions = Annotated[str, typer.Option("--direction", help="forward,backward.")]
+Directions = Annotated[str, typer.Option("--direction", help="forward,backward; statistics: forward with BatchNorm's.")]
 Dtypes = Annotated[str, typer.Option("--dtype", help="fp32,fp16,bf16.")]
 Layouts = Annotated[str, typer.Option("--layout", help="nchw,nhwc.")]
 Shapes = Annotated[str, typer.Option("--shape", metavar="CxHxW,...", help="Default: the stages of --variant.")]
@@ -38,8 +38,8 @@ def specs_of(
 
     for arch in archs.split(","):
         compiled.capability(arch)
-    known = {"direction": shipped.DIRECTIONS, "dtype": shipped.DTYPES, "layout": shipped.LAYOUTS}
-    chosen = {"direction": directions, "dtype": dtypes, "layout": layouts}
+    known = {"direction": shipped.adapter(op).directions, "dtype": shipped.DTYPES, "layout": shipped.LAYOUTS}
+    chosen = {"direction": directions or ",".join(shipped.DIRECTIONS), "dtype": dtypes, "layout": layouts}
     words = {name: _known(f"--{name}", text, known[name]) for name, text in chosen.items()}
     _known("--op", op, tuple(shipped.ADAPTERS))
     stages = _known("--variant", variant, ("T", "S", "B"))

@@ -1,13 +1,15 @@
-"""An InceptionNeXt block whose BatchNorm costs one read: its scale and shift go into the weights of the next layer.
+"""An InceptionNeXt block whose BatchNorm reads nothing: its scale and shift go into the weights of the next layer.
 
 fc1(BN(y)) = (W diag(a)) y + (b + W c), a = gamma / sqrt(variance + eps), c = beta - mean a. This is exact in training
-too, once the statistics exist: they are the one read. The gradients of a and c follow from fc1's own weight and bias
-gradients, [4C, C] and [4C], so that BatchNorm's backward needs no reduction over the images; its part of the input's
-gradient, k1 + k2 y with k1 and k2 a channel, is the bias of one 1 x 1 convolution and one pass. The layer scale goes
-into fc2's weights likewise. In 16 bits y is rounded before it is normalised, and not after, which costs accuracy where
-a channel's mean is far above its deviation.
+too, once the statistics exist: our mixer gives them with y; after any other they are one read. The gradients of a and c
+follow from fc1's own weight and bias gradients, [4C, C] and [4C], so that BatchNorm's backward needs no reduction over
+the images; its part of the input's gradient, k1 + k2 y with k1 and k2 a channel, is the bias of one 1 x 1 convolution
+and one pass. The layer scale goes into fc2's weights likewise. In 16 bits y is rounded before it is normalised, and not
+after, which costs accuracy where a channel's mean is far above its deviation.
 
-GELU stays an operation of its own: the epilogue that cuBLASLt offers, and torch exposes, is the tanh approximation.
+In channels_last the 1 x 1 convolutions are matrix products with the bias in their epilogue, where cuDNN adds it in a
+pass of its own. GELU stays an operation: the epilogue that cuBLASLt offers, and torch exposes, is the tanh
+approximation.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
+
+from benchbench.kernels import InceptionDWConv2d
 
 WAS = "_fused_from"
 
@@ -28,6 +32,20 @@ def statistics(y: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         return mean, inverse
     variance, mean = torch.var_mean(y.to(torch.promote_types(y.dtype, torch.float32)), (0, 2, 3), correction=0)
     return mean, (variance + eps).rsqrt()
+
+
+def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """The 1 x 1 convolution of x [N, C, H, W] by matrix [K, C], in the memory format of x."""
+    if bias is None or not is_channels_last(x):
+        return conv2d(x, matrix[:, :, None, None], bias)
+    batch, channels, height, width = x.shape
+    flat = torch.addmm(bias, x.permute(0, 2, 3, 1).reshape(-1, channels), matrix.t())
+    return flat.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x is dense in channels_last and in no other format."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 class _Folded(torch.autograd.Function):
@@ -50,11 +68,11 @@ class _Folded(torch.autograd.Function):
         scale = gamma.to(exact) * inverse
         shift = beta.to(exact) - mean * scale
         matrix = weight[:, :, 0, 0].to(exact)
-        folded = (matrix * scale).to(dtype)[:, :, None, None]
+        folded = (matrix * scale).to(dtype)
         ctx.save_for_backward(y, mean, inverse, gamma, beta, weight, bias, folded)
         ctx.of_batch = of_batch
         with torch.autocast(y.device.type, enabled=False):
-            return conv2d(y.to(dtype), folded, (bias.to(exact) + matrix @ shift).to(dtype))
+            return pointwise(y.to(dtype), folded, (bias.to(exact) + matrix @ shift).to(dtype))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -65,7 +83,9 @@ class _Folded(torch.autograd.Function):
         shift = beta.to(exact) - mean * scale
         matrix = weight[:, :, 0, 0].to(exact)
         rest = ([folded.shape[0]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
-        _, grad_folded, grad_shifted = torch.ops.aten.convolution_backward(grad, y.to(folded.dtype), folded, *rest)
+        _, grad_folded, grad_shifted = torch.ops.aten.convolution_backward(
+            grad, y.to(folded.dtype), folded[:, :, None, None], *rest
+        )
         grad_matrix, grad_sum = grad_folded[:, :, 0, 0].to(exact), grad_shifted.to(exact)
 
         grad_shift = matrix.t() @ grad_sum
@@ -78,7 +98,7 @@ class _Folded(torch.autograd.Function):
                 count = y.numel() // y.shape[1]
                 slope = -grad_scale * gamma.to(exact) * inverse**3 / count
                 constant = (-scale * grad_shift / count - slope * mean).to(folded.dtype)
-            grad_y = conv2d(grad, folded.transpose(0, 1), constant).to(y.dtype)
+            grad_y = pointwise(grad, folded.t(), constant).to(y.dtype)
             if slope is not None:
                 grad_y = grad_y.addcmul_(y, slope.to(y.dtype)[:, None, None])
         return (
@@ -94,12 +114,21 @@ class _Folded(torch.autograd.Function):
         )
 
 
-def normalized_linear(y: Tensor, norm: nn.BatchNorm2d, linear: nn.Conv2d) -> Tensor:
-    """linear(norm(y)), the running statistics of ``norm`` kept as it keeps them. Under autocast in autocast's type."""
+def of_batch(norm: nn.BatchNorm2d) -> bool:
+    """Whether ``norm`` takes the statistics of what it is given."""
+    return norm.training or norm.running_mean is None
+
+
+def normalized_linear(
+    y: Tensor, norm: nn.BatchNorm2d, linear: nn.Conv2d, found: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """linear(norm(y)), the running statistics of ``norm`` kept as it keeps them. Under autocast in autocast's type.
+
+    found: mean and 1 / sqrt(variance + eps) of the channels of y, where they are known already.
+    """
     dtype = torch.get_autocast_dtype(y.device.type) if torch.is_autocast_enabled(y.device.type) else y.dtype
-    of_batch = norm.training or norm.running_mean is None
-    if of_batch:
-        mean, inverse = statistics(y.detach(), norm.eps)
+    if of_batch(norm):
+        mean, inverse = found or statistics(y.detach(), norm.eps)
         if norm.training and norm.running_mean is not None:
             keep(norm, mean, inverse, y.numel() // y.shape[1])
     else:
@@ -108,7 +137,7 @@ def normalized_linear(y: Tensor, norm: nn.BatchNorm2d, linear: nn.Conv2d) -> Ten
         exact = torch.promote_types(y.dtype, torch.float32)
         mean, inverse = norm.running_mean.to(exact), (norm.running_var.to(exact) + norm.eps).rsqrt()
     bias = linear.weight.new_zeros(linear.out_channels) if linear.bias is None else linear.bias
-    h: Tensor = _Folded.apply(y, mean, inverse, norm.weight, norm.bias, linear.weight, bias, of_batch, dtype)
+    h: Tensor = _Folded.apply(y, mean, inverse, norm.weight, norm.bias, linear.weight, bias, of_batch(norm), dtype)
     return h
 
 
@@ -144,14 +173,19 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mlp, gamma = self.mlp, self.gamma
-        h = mlp.drop(mlp.act(normalized_linear(self.token_mixer(x), self.norm, mlp.fc1)))
-        if gamma is None:
-            h = mlp.fc2(h)
+        found = None
+        if isinstance(self.token_mixer, InceptionDWConv2d) and of_batch(self.norm):
+            y, mean, variance = self.token_mixer.with_statistics(x)
+            found = mean, (variance + self.norm.eps).rsqrt()
         else:
-            bias = None if mlp.fc2.bias is None else mlp.fc2.bias * gamma
-            h = conv2d(h, mlp.fc2.weight * gamma.reshape(-1, 1, 1, 1), bias)
-        y: Tensor = self.drop_path(h) + x
-        return y
+            y = self.token_mixer(x)
+        h = mlp.drop(mlp.act(normalized_linear(y, self.norm, mlp.fc1, found)))
+        matrix, bias = mlp.fc2.weight[:, :, 0, 0], mlp.fc2.bias
+        if gamma is not None:
+            matrix, bias = matrix * gamma[:, None], None if bias is None else bias * gamma
+        h = pointwise(h, matrix, bias)
+        out: Tensor = self.drop_path(h) + x
+        return out
 
 
 def fuse(model: nn.Module) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchbench.models.accelerate import accelerate
-from benchbench.models.fused_block import FusedBlock, fuse, normalized_linear, unfuse
+from benchbench.models.fused_block import FusedBlock, fuse, normalized_linear, pointwise, unfuse
 
 
 def pair(dtype: torch.dtype = torch.float64) -> tuple[nn.BatchNorm2d, nn.Conv2d, torch.Tensor]:
@@ -143,3 +143,42 @@ def test_it_goes_together_with_accelerate_whichever_comes_first() -> None:
             results.append(model(x))
         unfuse(model)
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_accelerated_blocks_train_as_timm_s_do_and_their_batch_norms_read_nothing(
+    memory_format: torch.memory_format,
+) -> None:
+    model, other = timm_blocks().float().train(), timm_blocks().float().double().train()
+    accelerate(model)
+    fuse(model)
+    model.double()
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    y, expected = model(x.to(memory_format=memory_format)), other(x)
+    torch.testing.assert_close(y, expected)
+    y.square().sum().backward()
+    expected.square().sum().backward()
+    named = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, named[name].grad, msg=name)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, dict(other.named_buffers())[name], msg=name)
+
+    block = next(module for module in model.modules() if isinstance(module, FusedBlock))
+    images = torch.randn(2, 24, 6, 5, dtype=torch.float64).to(memory_format=memory_format)
+    with torch.no_grad(), Reading(images.numel()) as forward:
+        block(images)
+    assert {name for name in forward.seen if "inception" in name} == {"benchbench::inception_dwconv_with_statistics"}
+    assert not {"aten::var_mean", "aten::batch_norm_stats", "aten::native_batch_norm"} & set(forward.seen)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_pointwise_convolutions_keep_the_memory_format_and_its_bytes(biased: bool) -> None:
+    x, matrix = torch.randn(2, 6, 3, 5, dtype=torch.float64), torch.randn(9, 6, dtype=torch.float64)
+    bias = torch.randn(9, dtype=torch.float64) if biased else None
+    expected = torch.nn.functional.conv2d(x, matrix[:, :, None, None], bias)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        y = pointwise(x.to(memory_format=memory_format), matrix, bias)
+        torch.testing.assert_close(y, expected)
+        assert y.is_contiguous(memory_format=memory_format)

@@ -11,5 +11,6 @@ The folder imports torch and triton only. `reference` says what is computed, `la
 from .launch import Plan, plan
 from .module import InceptionDWConv2d
 from .operation import inception_dwconv
+from .with_statistics import inception_dwconv_with_statistics
 
-__all__ = ["InceptionDWConv2d", "Plan", "inception_dwconv", "plan"]
+__all__ = ["InceptionDWConv2d", "Plan", "inception_dwconv", "inception_dwconv_with_statistics", "plan"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, field
+from math import gcd, prod
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ SUMMED = 128
 # The widest load or store of a thread. Eight of them in flight a thread are 64 KiB a multiprocessor at a quarter of the
 # occupancy, above the 24 to 35 KiB that latency times bandwidth asks for.
 COPY_VECTORS = 8
+# Where a program copies the identity and gives its moments: elements of an image, of each plane at most, and images.
+COPIED_ELEMENTS, COPIED_LANES, COPIED_IMAGES = 1024, 512, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Geometry:
 class Plan:
     """One launch: the constants a kernel is compiled with (sizes of the call and of its blocks), the grid, the options.
 
-    parts: how many programs serve the identity and each branch, by the names in PARTS.
+    parts: how many programs serve the identity and each branch, by the names in PARTS. rows: how many rows of moments
+    of y's channels each of them writes; empty where none are asked for.
     maxnreg: registers that a thread may have; with 128 threads of 128 registers a quarter of the warps fit. None: all.
     """
 
@@ -64,6 +67,7 @@ class Plan:
     geometry: Geometry
     constants: Mapping[str, int | bool]
     parts: Mapping[str, int]
+    rows: Mapping[str, int] = field(default_factory=dict)
     num_warps: int = THREADS // 32
     num_stages: int = 1
     maxnreg: int | None = 128
@@ -101,7 +105,8 @@ def plan(
 
     shape: (N, C, H, W), whatever the layout. dtype: of x; out_dtype: of y (and of its gradient), by default that of x.
     branch: channels of each branch, by default C // 8. arch: 10 * major + minor of the compute capability.
-    direction: "forward" or "backward". batch_stride: elements between images of x, by default C H W.
+    direction: "forward", "statistics" (forward with the moments of y's channels) or "backward". batch_stride: elements
+    between images of x, by default C H W.
     Raises ValueError for what has no plan.
     """
     batch, channels, height, width = shape
@@ -131,8 +136,11 @@ def grouped(units: int, batch: int, threads: int = THREADS) -> int:
     return min(groups, key=lambda group: (triton.cdiv(group * units, threads) * threads / group, group))
 
 
-def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
-    """Threads own small windows of one plane: see the docstring of `triton_nchw_forward`."""
+def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, *, statistics: bool = False) -> Plan:
+    """Threads own small windows of one plane: see the docstring of `triton_nchw_forward`.
+
+    With statistics a plane has a power of two of threads, and what is left of them idles.
+    """
     g = geometry
     v = vector(g.width, itemsize)
     square, row = segment(g.width, LONGEST_SQUARE), segment(g.width, LONGEST_ROW)
@@ -141,19 +149,38 @@ def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
         "column": {"S": window(g.height, 7 if v == 8 else 14), "SEG": v, "V": v},
     }
-    copy = copied(g, itemsize)
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
-    constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
-    parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
+    constants = {**sizes, "X_STRIDE": batch_stride, "THREADS": THREADS}
+    moments = {}
+    if statistics:
+        lanes = min(COPIED_LANES, power_of_two(g.plane))
+        shares, images = triton.cdiv(g.plane, lanes), gcd(COPIED_IMAGES, g.batch)
+        moments["identity"] = g.batch // images * shares
+        programs = triton.cdiv(g.identity * shares, COPIED_ELEMENTS // lanes)
+        parts = {"identity": g.batch // images * programs}
+        constants |= {"COPY": COPIED_ELEMENTS, "COPY_LANES": lanes, "COPY_IMAGES": images}
+    else:
+        copy = copied(g, itemsize)
+        parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
+        constants |= {"COPY": copy, "COPY_LANES": 0, "COPY_IMAGES": 0}
     for name, tile in tiles.items():
-        units = g.branch * triton.cdiv(g.height, tile["S"]) * triton.cdiv(g.width, tile["SEG"])
-        group = grouped(units, g.batch)
-        programs = triton.cdiv(group * units, THREADS)
+        plane = triton.cdiv(g.height, tile["S"]) * triton.cdiv(g.width, tile["SEG"])
+        if statistics:
+            plane = power_of_two(plane)
+            moments[name] = g.batch * triton.cdiv(plane, THREADS)
+        group = grouped(g.branch * plane, g.batch)
+        programs = triton.cdiv(group * g.branch * plane, THREADS)
         parts[name] = triton.cdiv(g.batch, group) * programs
-        tile = {**tile, "GROUP": group, "PROGRAMS": programs}
+        tile = {**tile, "PLANE": plane, "GROUP": group, "PROGRAMS": programs}
         constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
     del constants["COLUMN_SEG"]
-    return Plan("forward", "nchw", geometry, constants, parts)
+    constants["STATISTICS"] = statistics
+    return Plan("statistics" if statistics else "forward", "nchw", geometry, constants, parts, moments)
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is no less."""
+    return int(triton.next_power_of_2(count))
 
 
 def segment(width: int, longest: int) -> int:
@@ -168,9 +195,19 @@ def rows(width: int, columns: int, most: int) -> int:
     return max(1, min(2, 28 // width)) if columns == width else min(8, most // columns)
 
 
+def nchw_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+    """The forward pass with the moments of y's channels."""
+    return nchw_forward(geometry, itemsize, batch_stride, arch, statistics=True)
+
+
 def nhwc_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
     """Threads own runs of a line, two channels wide: see the docstring of `triton_nhwc_forward`."""
-    return Plan("forward", "nhwc", geometry, *launch_nhwc.forward(geometry, itemsize, batch_stride, arch))
+    return Plan("forward", "nhwc", geometry, *launch_nhwc.forward(geometry, itemsize, batch_stride))
+
+
+def nhwc_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+    """The forward pass with the moments of y's channels."""
+    return Plan("statistics", "nhwc", geometry, *launch_nhwc.statistics(geometry, itemsize, batch_stride))
 
 
 def nhwc_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
@@ -215,6 +252,8 @@ Planner = Callable[[Geometry, int, int, int], Plan]
 PLANNERS: dict[tuple[str, str], Planner] = {
     ("nchw", "forward"): nchw_forward,
     ("nhwc", "forward"): nhwc_forward,
+    ("nchw", "statistics"): nchw_statistics,
+    ("nhwc", "statistics"): nhwc_statistics,
     ("nhwc", "backward"): nhwc_backward,
     ("nchw", "backward"): nchw_backward,
 }

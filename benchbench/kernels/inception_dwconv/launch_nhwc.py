@@ -21,11 +21,16 @@ LONGEST_LINE = 14
 WIDEST_BAND_OF_TWO = 15
 # Programs of a branch: three branches are nearly a wave of 132 multiprocessors; more would add rows of partial sums.
 BRANCH_PROGRAMS = 160
-PARTS = ("row", "column", "square", "identity")
+# With statistics a program copies so many elements at once, of so many channels. Of programs four a multiprocessor are
+# enough beside those of the branches; each adds a row of moments, and joins its threads.
+COPIED_AT_ONCE, COPIED_CHANNELS, COPY_PROGRAMS = 1024, 64, 528
 Constants = dict[str, int | bool]
+NO_STATISTICS: Constants = dict.fromkeys(("ACROSS", "COPY_PIXELS", "COPY_CHANNELS", "COPY_STEPS"), 0)
+NO_STATISTICS |= {"STATISTICS": False, "COPY_WHOLE": False}
+PARTS = ("row", "column", "square", "identity")
 
 
-def forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> tuple[Constants, dict[str, int]]:
+def forward(geometry: Geometry, itemsize: int, batch_stride: int) -> tuple[Constants, dict[str, int]]:
     """The constants of the forward kernel, and the programs of each part. itemsize: of the narrower of x and y."""
     g = geometry
     vector = channels_at_once(g)
@@ -33,16 +38,42 @@ def forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> 
     copy_vector, copy_count = copies(g, itemsize)
     wanted = [places(g, part, shares[part]) * (g.branch // vector) / THREADS for part in PARTS[:3]]
     wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
-    constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)
+    constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count) | NO_STATISTICS
     return _with_turns(constants, wanted, [ceil(g.batch * programs) for programs in wanted])
+
+
+def statistics(
+    geometry: Geometry, itemsize: int, batch_stride: int
+) -> tuple[Constants, dict[str, int], dict[str, int]]:
+    """The same for the forward kernel with moments, and the rows of moments of each part."""
+    g = geometry
+    vector = channels_at_once(g)
+    shares = {"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}
+    constants = _constants(g, batch_stride, vector, shares, *copies(g, itemsize)) | {"STATISTICS": True}
+    constants["ACROSS"] = across = threads_across(g.branch // vector, vector * itemsize)
+    slices = triton.cdiv(g.branch // vector, across)
+    runs = {part: places(g, part, shares[part]) for part in PARTS[:3]}
+    rows = {part: triton.cdiv(g.batch * count * across, THREADS) for part, count in runs.items()}
+    channels = min(COPIED_CHANNELS, int(triton.next_power_of_2(max(g.identity, 1))))
+    pixels, copied_slices = COPIED_AT_ONCE // channels, triton.cdiv(g.identity, channels)
+    blocks = triton.cdiv(g.batch * g.plane, pixels)
+    enough = [s for s in (8, 4, 2) if blocks % s == 0 and blocks * copied_slices / s >= COPY_PROGRAMS]
+    steps = enough[0] if enough else 1
+    whole = g.batch * g.plane == blocks * pixels
+    constants |= {"COPY_PIXELS": pixels, "COPY_CHANNELS": channels, "COPY_STEPS": steps, "COPY_WHOLE": whole}
+    rows["identity"] = triton.cdiv(blocks, steps)
+    wanted = [count * across * slices / THREADS for count in runs.values()]
+    wanted.append(g.plane * copied_slices / (pixels * steps))
+    needed = [*(rows[part] * slices for part in PARTS[:3]), rows["identity"] * copied_slices]
+    return *_with_turns(constants, wanted, needed), rows
 
 
 def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> tuple[Constants, dict[str, int]]:
     """The constants of the backward kernel, and the programs of each part."""
     g = geometry
     vector = channels_at_once(g)
-    # sm_100 and sm_120 spill a few registers in float32 where a thread has 14 positions and their neighbours.
-    most = 8 if arch >= 100 and itemsize == 4 else LONGEST_LINE
+    # sm_100, and sm_120 in float32, spill a few registers where a thread has 14 positions and their neighbours.
+    most = 8 if arch == 100 or (arch > 100 and itemsize == 4) else LONGEST_LINE
     shares = {"row": share(g.width, most), "column": share(g.height, most), "square": share(g.height, 7, 7)}
     copy_vector, copy_count = copies(g, itemsize)
     constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from . import reference
 from .operation import inception_dwconv
+from .with_statistics import inception_dwconv_with_statistics, statistics
 
 BACKENDS = ("triton", "reference")
 
@@ -58,13 +59,24 @@ class InceptionDWConv2d(nn.Module):
         self.dwconv_h = nn.Conv2d(branch, branch, (band_kernel_size, 1), padding=(half[1], 0), groups=branch, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() == 4 and x.shape[1] != sum(self.split_indexes):
-            raise ValueError(f"InceptionDWConv2d: expected {sum(self.split_indexes)} channels, got {x.shape[1]}")
-        weights = (self.dwconv_hw.weight, self.dwconv_w.weight, self.dwconv_h.weight)
-        biases = (self.dwconv_hw.bias, self.dwconv_w.bias, self.dwconv_h.bias)
+        weights, biases = self._parameters_for(x)
         if self.backend == "reference":
             return reference.forward(x, weights, biases)
         return inception_dwconv(x, *weights, *biases)
+
+    def with_statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, mean, variance) of `inception_dwconv_with_statistics`, for a BatchNorm that follows."""
+        weights, biases = self._parameters_for(x)
+        if self.backend == "reference":
+            y = reference.forward(x, weights, biases)
+            return y, *statistics(y.detach())
+        return inception_dwconv_with_statistics(x, *weights, *biases)
+
+    def _parameters_for(self, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        if x.dim() == 4 and x.shape[1] != sum(self.split_indexes):
+            raise ValueError(f"InceptionDWConv2d: expected {sum(self.split_indexes)} channels, got {x.shape[1]}")
+        layers = (self.dwconv_hw, self.dwconv_w, self.dwconv_h)
+        return tuple(layer.weight for layer in layers), tuple(layer.bias for layer in layers)
 
     def extra_repr(self) -> str:
         return f"split={self.split_indexes}, backend={self.backend!r}"

@@ -55,17 +55,15 @@ def inception_dwconv(
 
     Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
     """
-    _check(x, (w_square, w_row, w_column), (b_square, b_row, b_column), out_dtype)
-    if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
-        out_dtype = torch.get_autocast_dtype(x.device.type)
-    if _is_transformed():
-        weights, biases = (w_square, w_row, w_column), (b_square, b_row, b_column)
-        return reference.forward(x, weights, biases, out_dtype)
-    y: Tensor = _operation(x, w_square, w_row, w_column, b_square, b_row, b_column, out_dtype or x.dtype)
+    weights, biases = (w_square, w_row, w_column), (b_square, b_row, b_column)
+    wanted = checked(x, weights, biases, out_dtype)
+    if is_transformed():
+        return reference.forward(x, weights, biases, wanted)
+    y: Tensor = _operation(x, *weights, *biases, wanted)
     return y
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether torch.func.grad, vjp, jvp or what is made of them is at work, which take no torch.library operation."""
     if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
         return False
@@ -73,9 +71,10 @@ def _is_transformed() -> bool:
     return any(level.key() in differentiating for level in torch._C._functorch.get_interpreter_stack() or ())
 
 
-def _check(
+def checked(
     x: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor | None, ...], out_dtype: torch.dtype | None
-) -> None:
+) -> torch.dtype:
+    """The type of the result. Raises TypeError and ValueError for what the operation does not take."""
     if x.dim() != 4:
         raise ValueError(f"inception_dwconv: expected x of 4 dimensions [N, C, H, W], got {x.dim()}: {list(x.shape)}")
     if x.dtype not in (*KERNEL_DTYPES, torch.float64):
@@ -100,6 +99,9 @@ def _check(
     if 3 * branch > x.shape[1]:
         raise ValueError(f"inception_dwconv: 3 branches of {branch} channels do not fit the {x.shape[1]} channels of x")
     _check_biases(x, biases, branch)
+    if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return out_dtype or x.dtype
 
 
 def _check_biases(x: Tensor, biases: tuple[Tensor | None, ...], branch: int) -> None:
@@ -135,7 +137,7 @@ def _plan(
     return plan(shape, dtype, layout, arch, **dict(settings))
 
 
-def _plan_for(x: Tensor, weights: list[Tensor], out_dtype: torch.dtype, direction: str, layout: str) -> Plan:
+def plan_for(x: Tensor, weights: list[Tensor], out_dtype: torch.dtype, direction: str, layout: str) -> Plan:
     major, minor = torch.cuda.get_device_capability(x.device) if x.is_cuda else (9, 0)
     settings = {
         "branch": weights[0].shape[0],
@@ -149,7 +151,7 @@ def _plan_for(x: Tensor, weights: list[Tensor], out_dtype: torch.dtype, directio
     return _plan(tuple(x.shape), x.dtype, layout, 10 * major + minor, tuple(settings.items()))
 
 
-def _ready(x: Tensor) -> tuple[Tensor, str]:
+def ready(x: Tensor) -> tuple[Tensor, str]:
     """x in a form that the kernels read, and its layout. Only what is neither dense nor a channel slice is copied."""
     layout = layout_of(x)
     if layout not in FORWARD:
@@ -158,7 +160,7 @@ def _ready(x: Tensor) -> tuple[Tensor, str]:
     return (x if layout == "nhwc" or planes_are_dense else x.contiguous()), layout
 
 
-def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
+def empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
     memory_format = torch.channels_last if layout_of(x) == "nhwc" else torch.contiguous_format
     return torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=memory_format)
 
@@ -177,11 +179,11 @@ def _operation(
     weights, biases = [w_square, w_row, w_column], [b_square, b_row, b_column]
     if not runs_kernels(x):
         y = reference.forward(x, weights, biases, out_dtype)
-        return _empty_like(x, out_dtype).copy_(y)
-    ready, layout = _ready(x)
-    launch = _plan_for(ready, weights, out_dtype, "forward", layout)
-    with torch.cuda.device(ready.get_device()):
-        y = FORWARD[layout](ready, weights, [bias for bias in biases if bias is not None], launch, out_dtype)
+        return empty_like(x, out_dtype).copy_(y)
+    dense, layout = ready(x)
+    launch = plan_for(dense, weights, out_dtype, "forward", layout)
+    with torch.cuda.device(dense.get_device()):
+        y = FORWARD[layout](dense, weights, [bias for bias in biases if bias is not None], launch, out_dtype)
     return y if layout == layout_of(x) else y.contiguous(memory_format=torch.channels_last)
 
 
@@ -196,7 +198,7 @@ def _(
     b_column: Tensor | None,
     out_dtype: torch.dtype,
 ) -> Tensor:
-    return _empty_like(x, out_dtype)
+    return empty_like(x, out_dtype)
 
 
 Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -213,13 +215,13 @@ def _gradients(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_col
     weights = [w_square, w_row, w_column]
     if not runs_kernels(x):
         grad_x, grads_w, grads_b = reference.backward(x, grad_y, weights)
-        return _seven(_empty_like(x, x.dtype).copy_(grad_x), grads_w, grads_b)
-    ready, layout = _ready(x)
+        return _seven(empty_like(x, x.dtype).copy_(grad_x), grads_w, grads_b)
+    dense, layout = ready(x)
     memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
     grad_y = grad_y.contiguous(memory_format=memory_format)
-    launch = _plan_for(ready, weights, grad_y.dtype, "backward", layout)
-    with torch.cuda.device(ready.get_device()):
-        grad_x, grads_w, grads_b = BACKWARD[layout](ready, grad_y, weights, launch)
+    launch = plan_for(dense, weights, grad_y.dtype, "backward", layout)
+    with torch.cuda.device(dense.get_device()):
+        grad_x, grads_w, grads_b = BACKWARD[layout](dense, grad_y, weights, launch)
     if layout != layout_of(x):
         grad_x = grad_x.contiguous(memory_format=torch.channels_last)
     return _seven(grad_x, grads_w, grads_b)
@@ -233,15 +235,15 @@ def _seven(grad_x: Tensor, grads_w: list[Tensor], grads_b: list[Tensor]) -> Seve
 def _(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_column: Tensor) -> Seven:
     weights = [w_square, w_row, w_column]
     biases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    return _seven(_empty_like(x, x.dtype), [torch.empty_like(weight) for weight in weights], biases)
+    return _seven(empty_like(x, x.dtype), [torch.empty_like(weight) for weight in weights], biases)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:4])
     ctx.has_bias = inputs[4] is not None
 
 
-def _differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+def differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
     gradients = _gradients(ctx.saved_tensors[0], grad_y, *ctx.saved_tensors[1:])
     return (*gradients[:4], *(gradients[4:] if ctx.has_bias else (None, None, None)), None)
 
@@ -252,5 +254,5 @@ def _refuse(ctx: Any, *grads: Any) -> None:
     )
 
 
-_operation.register_autograd(_differentiate, setup_context=_save)
+_operation.register_autograd(differentiate, setup_context=save)
 _gradients.register_autograd(_refuse)

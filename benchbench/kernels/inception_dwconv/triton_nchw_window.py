@@ -18,27 +18,27 @@ import triton.language as tl
 @triton.jit
 def unit_of(
     pid, N, FIRST: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, GC: tl.constexpr,
-    X_STRIDE: tl.constexpr, GROUP: tl.constexpr, S: tl.constexpr, SEG: tl.constexpr, THREADS: tl.constexpr,
+    X_STRIDE: tl.constexpr, GROUP: tl.constexpr, S: tl.constexpr, SEG: tl.constexpr, PLANE: tl.constexpr,
+    THREADS: tl.constexpr,
 ):  # fmt: skip
-    """Each thread's unit of a branch whose channels start at FIRST, GROUP images sharing their programs.
+    """Each thread's unit of a branch whose channels start at FIRST. GROUP images share programs; PLANE threads a plane.
 
     Returns its channel in the branch, its first row and column, its offsets in x and in y, and whether it exists.
     """
-    ROWS: tl.constexpr = (H + S - 1) // S
     SEGS: tl.constexpr = (W + SEG - 1) // SEG
-    PER_IMAGE: tl.constexpr = GC * ROWS * SEGS
-    PROGRAMS: tl.constexpr = (GROUP * PER_IMAGE + THREADS - 1) // THREADS
+    UNITS: tl.constexpr = (H + S - 1) // S * SEGS
+    PROGRAMS: tl.constexpr = (GROUP * GC * PLANE + THREADS - 1) // THREADS
     group = pid // PROGRAMS
     t = pid % PROGRAMS * THREADS + tl.arange(0, THREADS)
-    m = tl.full([THREADS], 1, tl.int1) if GROUP * PER_IMAGE % THREADS == 0 else t < GROUP * PER_IMAGE
-    first = group.to(tl.int64) * GROUP
-    c = t // (ROWS * SEGS)
-    h0 = t // SEGS % ROWS * S
-    w0 = t % SEGS * SEG
-    x_offset = first * X_STRIDE + FIRST * H * W
-    y_offset = first * (C * H * W) + FIRST * H * W
+    m = tl.full([THREADS], 1, tl.int1) if GROUP * GC * PLANE % THREADS == 0 else t < GROUP * GC * PLANE
+    m = m if PLANE == UNITS else m & (t % PLANE < UNITS)
+    c = t // PLANE
+    h0 = t % PLANE // SEGS * S
+    w0 = t % PLANE % SEGS * SEG
+    x_offset = group.to(tl.int64) * GROUP * X_STRIDE + FIRST * H * W
+    y_offset = group.to(tl.int64) * GROUP * (C * H * W) + FIRST * H * W
     if GROUP > 1:
-        image = t // PER_IMAGE
+        image = c // GC
         m = m & (image < N - group * GROUP)
         c = c - image * GC
         x_offset += image.to(tl.int64) * X_STRIDE
