@@ -7,7 +7,7 @@ candidate needs is estimated from its live values; the limits are where ptxas (s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -27,7 +27,12 @@ FUSED_REGISTERS_NHWC_FP32 = 118
 WEIGHT_REGISTERS = 110
 MULTIPROCESSORS = {"sm_80": 108, "sm_86": 84, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 188}
 PROGRAMS_PER_MULTIPROCESSOR = 16
-MOST_ROUNDS = 64
+# Programs of 128 threads of 128 registers that a multiprocessor holds.
+RESIDENT_PROGRAMS = 4
+MOST_ROUNDS = 512
+# Partial sums cost at most this share of the pass's own bytes, where a program is left for each multiprocessor.
+MOST_PARTIALS = 0.02
+SUM_BYTES = 4
 LEAST_COLUMNS = 4
 
 
@@ -178,38 +183,74 @@ def completed(
     sized: Plan, shape: Sequence[int], dtype: torch.dtype, arch: str, kernel_size: tuple[int, int], identity: int
 ) -> Plan:
     """The plan with its tile, its copy and, where sums are carried, its rounds."""
-    from dataclasses import replace
-
     _, channels, height, width = shape
     group = channels - identity
     wide = sized.units // THREADS
-    vector = 16 // dtype.itemsize
-    copy_channels = 1
+    carried = sized.direction in ("backward", "weight_gradient")
+    copy_channels, tiles = 1, [1]
     if sized.layout == "nhwc":
-        tile = min((64, 32, 16), key=lambda size: (-(-group // size) * size, -size))
+        tiles = sorted((64, 32, 16), key=lambda size: (-(-group // size) * size, -size))
         copy_channels = min((128, 64, 32, 16), key=lambda size: (-(-max(identity, 1) // size) * size, -size))
-        units = THREADS * wide // tile
-    else:
-        plane = height * width * dtype.itemsize
-        carried = sized.direction in ("backward", "weight_gradient")
-        tile = 1 if not carried or plane >= 512 else min(8, power_of_two(group))
-        units = THREADS
-    planned = replace(
-        sized,
-        units=units,
-        channels=tile,
-        copy=THREADS * vector,
-        copies=4 if sized.layout == "nhwc" else 8,
-        copy_channels=copy_channels,
-    )
-    if sized.direction in ("forward", "input_gradient"):
-        return planned
+    elif carried and height * width * dtype.itemsize < 512:
+        tiles = [min(8, power_of_two(group))]
+    planned = [
+        replace(
+            sized,
+            units=THREADS * wide // tile if sized.layout == "nhwc" else THREADS,
+            channels=tile,
+            copy=THREADS * 16 // dtype.itemsize,
+            copies=4 if sized.layout == "nhwc" else 8,
+            copy_channels=copy_channels,
+        )
+        for tile in tiles
+    ]
+    if not carried:
+        return planned[0]
+
+    each = multiprocessors(arch)
+
+    def order(one: Plan) -> tuple[float, int]:
+        share = partial_share(one, shape, dtype, kernel_size, identity)
+        programs = convolving_programs(one, shape, kernel_size, identity)
+        return share if share > MOST_PARTIALS else 0.0, -min(programs, each * RESIDENT_PROGRAMS)
+
+    # A program of few channels takes more units of each: fewer partial sums from as many programs.
+    return min((with_rounds(one, shape, dtype, each, kernel_size, identity) for one in planned), key=order)
+
+
+def with_rounds(
+    planned: Plan, shape: Sequence[int], dtype: torch.dtype, each: int, kernel_size: tuple[int, int], identity: int
+) -> Plan:
+    """The plan with as many rounds a program as leave `each` multiprocessors busy, and more for fewer partial sums."""
     tiles = programs_of_tiles(planned, shape, kernel_size, identity)
-    wanted = MULTIPROCESSORS.get(arch, MULTIPROCESSORS["sm_90"]) * PROGRAMS_PER_MULTIPROCESSOR
     rounds = 1
-    while rounds < MOST_ROUNDS and tiles // (2 * rounds) >= wanted:
+    while rounds < MOST_ROUNDS and tiles // (2 * rounds) >= each * PROGRAMS_PER_MULTIPROCESSOR:
         rounds *= 2
-    return replace(planned, rounds=rounds)
+    found = replace(planned, rounds=rounds)
+    if planned.coding == "fused" and planned.rows >= shape[2] and kernel_size[0] * kernel_size[1] >= WINDOW_TAPS:
+        # Where a thread holds a whole 7 x 7 plane and 25 taps, ptxas for sm_90 spills 16 bytes around a loop (16 bit).
+        return found
+    while found.rounds < MOST_ROUNDS and partial_share(found, shape, dtype, kernel_size, identity) > MOST_PARTIALS:
+        more = replace(found, rounds=2 * found.rounds)
+        if convolving_programs(more, shape, kernel_size, identity) < each:
+            break
+        found = more
+    return found
+
+
+def multiprocessors(arch: str) -> int:
+    return MULTIPROCESSORS.get(arch, MULTIPROCESSORS["sm_90"])
+
+
+def partial_share(
+    planned: Plan, shape: Sequence[int], dtype: torch.dtype, kernel_size: tuple[int, int], identity: int
+) -> float:
+    """Bytes of partial sums, written and read again, over the least that a backward pass moves; one sum is no part."""
+    images, channels, height, width = shape
+    parts = splits(planned, shape)
+    sums = (channels - identity) * (kernel_size[0] * kernel_size[1] + 1) * SUM_BYTES
+    least = images * (3 * channels - identity) * height * width * dtype.itemsize
+    return 2 * parts * sums / least if parts > 1 else 0.0
 
 
 def units_of_image(planned: Plan, shape: Sequence[int]) -> int:
