@@ -25,6 +25,8 @@ LOOP_REGISTERS = 112
 FUSED_REGISTERS = 130
 FUSED_REGISTERS_NHWC_FP32 = 118
 WEIGHT_REGISTERS = 110
+# ptxas fetches further ahead for sm_100 and sm_120, where 7 x 7 at 56 x 56 spilled with 110.
+WEIGHT_REGISTERS_NEWER = 86
 MULTIPROCESSORS = {"sm_80": 108, "sm_86": 84, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 188}
 PROGRAMS_PER_MULTIPROCESSOR = 16
 # Programs of 128 threads of 128 registers that a multiprocessor holds.
@@ -82,14 +84,14 @@ def plan(
     kernel_size: (height, width), both odd. arch: "sm_90" and so on; an unknown one is planned as sm_90. Pure and cheap.
     """
     if direction == "backward":
-        found = next(fitting(shape, dtype, layout, kernel_size, "fused", direction), None)
+        found = next(fitting(shape, dtype, layout, kernel_size, arch, "fused", direction), None)
         if found is None or found.columns < min(LEAST_COLUMNS, shape[3]):
             return Plan(direction, layout, "split")
     elif direction == "weight_gradient":
-        found = next(fitting(shape, dtype, layout, kernel_size, "taps", direction), None)
+        found = next(fitting(shape, dtype, layout, kernel_size, arch, "taps", direction), None)
     else:
-        found = next(fitting(shape, dtype, layout, kernel_size, "window", direction), None)
-        found = found or next(fitting(shape, dtype, layout, kernel_size, "loop", direction), None)
+        found = next(fitting(shape, dtype, layout, kernel_size, arch, "window", direction), None)
+        found = found or next(fitting(shape, dtype, layout, kernel_size, arch, "loop", direction), None)
     if found is None:
         raise ValueError(f"no coding of a {kernel_size[0]}x{kernel_size[1]} kernel fits the registers")
     return completed(found, shape, dtype, arch, kernel_size, identity_channels)
@@ -100,21 +102,23 @@ def fitting(
     dtype: torch.dtype,
     layout: Layout,
     kernel_size: tuple[int, int],
+    arch: str,
     coding: Literal["window", "loop", "taps", "fused"],
     direction: Direction,
 ) -> Iterator[Plan]:
     """The sizes with which a coding fits the registers, the best first."""
     height, width = shape[2:]
     found: list[tuple[tuple[float, int], Plan]] = []
+    most = most_registers(coding, dtype, layout, arch)
     # Channels a thread, channels last: the loop loads all rows of a unit at once, which in 32 bits leaves room for one.
     one = layout == "nchw" or (coding == "loop" and dtype.itemsize == 4)
     for wide in (1,) if one else (2, 1):
         for columns, vector in column_choices(width, layout, dtype):
             halo = min(vector, power_of_two(kernel_size[1] // 2))
             beside = 0 if columns >= width else -(-(kernel_size[1] // 2) // halo) * halo
-            rows, tap_rows = row_choice(height, columns, kernel_size, coding, whole=columns >= width)
+            rows, tap_rows = row_choice(height, columns, kernel_size, coding, most, whole=columns >= width)
             needed = registers(kernel_size, coding, rows, columns, beside, tap_rows) * wide + SPARE_REGISTERS
-            if needed > most_registers(coding, dtype, layout) or tap_rows < 1:
+            if needed > most or tap_rows < 1:
                 continue
             # A warp whose threads are further apart than they read takes several turns for one load.
             turns = 1 if layout == "nhwc" else min(columns, 32 // dtype.itemsize) / vector
@@ -141,7 +145,9 @@ def column_choices(width: int, layout: Layout, dtype: torch.dtype) -> Iterator[t
                 yield columns, vector
 
 
-def row_choice(height: int, columns: int, kernel_size: tuple[int, int], coding: str, *, whole: bool) -> tuple[int, int]:
+def row_choice(
+    height: int, columns: int, kernel_size: tuple[int, int], coding: str, most: int, *, whole: bool
+) -> tuple[int, int]:
     """Rows a unit, and rows of the taps a program. Few rows where code is unrolled twice: Triton is slow to compile."""
     if coding == "window":
         return divisor(height, 8), kernel_size[0]
@@ -149,11 +155,11 @@ def row_choice(height: int, columns: int, kernel_size: tuple[int, int], coding: 
         return height if height <= 7 else divisor(height, 4), kernel_size[0]
     if coding == "loop":
         # ptxas loads all rows of a unit before it multiplies the first.
-        most = (16 if kernel_size[1] > 20 else 49) // columns
-        return divisor(height, max(1, min(7 if whole else 4, most))), kernel_size[0]
+        loaded = (16 if kernel_size[1] > 20 else 49) // columns
+        return divisor(height, max(1, min(7 if whole else 4, loaded))), kernel_size[0]
     beside = 0 if whole else kernel_size[1] // 2
     each = kernel_size[1] + columns + 2 * beside
-    tap_rows = max(1, min(kernel_size[0], (WEIGHT_REGISTERS - SPARE_REGISTERS - columns) // each))
+    tap_rows = max(1, min(kernel_size[0], (most - SPARE_REGISTERS - columns) // each))
     tap_rows = -(-kernel_size[0] // -(-kernel_size[0] // tap_rows))
     return divisor(height, 4), tap_rows
 
@@ -171,11 +177,13 @@ def registers(kernel_size: tuple[int, int], coding: str, rows: int, columns: int
     return tap_rows * width + tap_rows * lanes + columns
 
 
-def most_registers(coding: str, dtype: torch.dtype, layout: Layout) -> int:
+def most_registers(coding: str, dtype: torch.dtype, layout: Layout, arch: str) -> int:
     if coding == "fused":
         return FUSED_REGISTERS_NHWC_FP32 if layout == "nhwc" and dtype.itemsize == 4 else FUSED_REGISTERS
     if coding == "window" and dtype.itemsize == 4:
         return WINDOW_REGISTERS_FP32
+    if coding == "taps" and arch in ("sm_100", "sm_120"):
+        return WEIGHT_REGISTERS_NEWER
     return {"window": WINDOW_REGISTERS, "loop": LOOP_REGISTERS, "taps": WEIGHT_REGISTERS}[coding]
 
 
