@@ -80,10 +80,14 @@ def gated_specs(ops: Sequence[str] = (), *, whole: bool = False) -> list[Spec]:
     """The specs that are compiled. Raises ValueError for an operation that ships no kernel."""
     found: list[Spec] = []
     for op in ops or tuple(shipped.ADAPTERS):
-        every, directions = shipped.adapter(op).gated_shapes, shipped.adapter(op).directions
-        others = every if whole else OTHERS_SHAPES
-        found += shipped.specs(op, archs=("sm_90",), shapes=every, directions=directions)
-        found += shipped.specs(op, archs=OTHER_ARCHITECTURES, shapes=others, directions=directions)
+        adapter = shipped.adapter(op)
+        others = adapter.gated_shapes if whole else OTHERS_SHAPES
+        found += shipped.specs(op, archs=("sm_90",), shapes=adapter.gated_shapes)
+        found += shipped.specs(op, archs=OTHER_ARCHITECTURES, shapes=others)
+        # A pass with an epilogue is gated where it is traced; its loads and sums are those of the pass without.
+        more = tuple(direction for direction in adapter.directions if direction not in shipped.DIRECTIONS)
+        archs = ("sm_90", *OTHER_ARCHITECTURES) if whole else ("sm_90",)
+        found += shipped.specs(op, archs=archs, shapes=adapter.traced_shapes, directions=more)
     return found
 
 

@@ -72,9 +72,12 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
     """The constants of the backward kernel, and the programs of each part."""
     g = geometry
     vector = channels_at_once(g)
-    # sm_100, and sm_120 in float32, spill a few registers where a thread has 14 positions and their neighbours.
-    most = 8 if arch == 100 or (arch > 100 and itemsize == 4) else LONGEST_LINE
-    shares = {"row": share(g.width, most), "column": share(g.height, most), "square": share(g.height, 7, 7)}
+    most, whole = longest_lines(itemsize, arch)
+    shares = {
+        "row": share(g.width, most, whole),
+        "column": share(g.height, most, whole),
+        "square": share(g.height, 7, 7),
+    }
     copy_vector, copy_count = copies(g, itemsize)
     constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count)
     constants["ACROSS"] = across = threads_across(g.branch // vector, vector * itemsize)
@@ -89,6 +92,16 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
         needed.append(triton.cdiv(g.batch * runs * across, THREADS * steps) * slices)
     wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
     return _with_turns(constants, wanted, [*needed, ceil(g.batch * wanted[3])])
+
+
+def longest_lines(itemsize: int, arch: int) -> tuple[int, int]:
+    """The most positions of a line that a thread of the backward takes, of longer lines and of those it has whole.
+
+    With 14 sm_100 spills a few registers, and sm_120 in float32 does where they have neighbours.
+    """
+    if itemsize == 4:
+        return (8 if arch >= 100 else LONGEST_LINE), LONGEST_LINE
+    return (7, 8) if arch == 100 else (LONGEST_LINE, LONGEST_LINE)
 
 
 def channels_at_once(geometry: Geometry) -> int:
