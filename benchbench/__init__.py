@@ -16,11 +16,11 @@ __all__ = ["Axis", "Skip", "Work", "Workload", "accelerate", "case", "restore"]
 __version__ = "0.1.0"
 
 
-def accelerate(model: nn.Module, backend: str = "triton") -> Report:
+def accelerate(model: nn.Module, backend: str = "triton", *, blocks: bool = False) -> Report:
     """Put our kernels into ``model``, in place and with its weights; see ``benchbench.models.accelerate``."""
     from benchbench.models.accelerate import accelerate as replace
 
-    return replace(model, backend)
+    return replace(model, backend, blocks=blocks)
 
 
 def restore(model: nn.Module) -> tuple[str, ...]:

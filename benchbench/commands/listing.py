@@ -55,6 +55,7 @@ def backends() -> Rows:
         "native": ("stock PyTorch with cuDNN disabled, forward and backward", gpu),
         "cudnn": ("stock PyTorch where its own rule picks cuDNN; elsewhere a skip", gpu),
         "triton": ("the band kernels of this package", triton),
+        "triton-blocks": ("the same, and InceptionNeXt blocks fused around them; networks only", triton),
         "naive": ("a Triton kernel that loads every tap anew: the control", triton),
     }
     return [

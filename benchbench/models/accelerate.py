@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchbench.kernels import DepthwiseConv2d, InceptionDWConv2d, depthwise_conv
 from benchbench.kernels.depthwise_conv.module import unsuitable
+from benchbench.models.fused_block import fuse, unfuse
 from benchbench.models.mixers import PartialDepthwiseConv2d
 
 BACKENDS = ("triton", "reference")
@@ -55,7 +56,7 @@ class PartialConv(nn.Module):
 OURS = (DepthwiseConv2d, InceptionDWConv2d, PartialConv)
 
 
-def accelerate(model: nn.Module, backend: str = "triton") -> Report:
+def accelerate(model: nn.Module, backend: str = "triton", *, blocks: bool = False) -> Report:
     """Replace in ``model`` what our kernels compute: timm's InceptionDWConv2d, depthwise nn.Conv2d, our partial ones.
 
     In place; the parameters stay the same objects under the same names: optimizers and state dicts go on working.
@@ -63,7 +64,9 @@ def accelerate(model: nn.Module, backend: str = "triton") -> Report:
     subclasses of nn.Conv2d, modules with hooks (a replacement would not call them), float64, and ``model`` itself.
     Convolutions that are not depthwise are not mentioned. Doing it twice changes nothing.
 
-    backend: "triton" or "reference". Raises ValueError for another, TypeError for a model that is no nn.Module.
+    backend: "triton" or "reference". blocks: also fuse timm's InceptionNeXt blocks, so that their BatchNorm costs no
+    pass of its own (``benchbench.models.fused_block``). Raises ValueError for another backend, TypeError for a model
+    that is no nn.Module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate: expected an nn.Module, got {type(model).__name__}")
@@ -95,12 +98,14 @@ def accelerate(model: nn.Module, backend: str = "triton") -> Report:
             visit(module, whole)
 
     visit(model, "")
+    if blocks:
+        replaced += [(name, "MetaNeXtBlock") for name in fuse(model)]
     return Report(tuple(replaced), tuple(left))
 
 
 def restore(model: nn.Module) -> tuple[str, ...]:
     """Put back the very modules that ``accelerate`` replaced, with the parameters as they are now; their names."""
-    restored: list[str] = []
+    restored: list[str] = list(unfuse(model))
 
     def visit(parent: nn.Module, path: str) -> None:
         for name, module in list(parent._modules.items()):

@@ -12,7 +12,7 @@ STAGES = {
 
 PRECISIONS = ("fp32", "tf32", "amp", "amp-fp16", "amp-bf16", "fp16", "bf16")
 LAYOUTS = ("nchw", "nhwc", "best")
-BACKENDS = ("aten", "native", "cudnn", "triton", "naive")
+BACKENDS = ("aten", "native", "cudnn", "triton", "triton-blocks", "naive")
 COMPILE_MODES = ("eager", "default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead")
 OPTIMIZERS = ("sgd", "adamw", "sgd-fused", "adamw-fused")
 

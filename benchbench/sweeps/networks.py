@@ -196,8 +196,8 @@ def _workload(
             )
             if attention == "explicit":
                 step.explain_attention(net)
-            if backend == "triton":
-                _accelerate(net, model)
+            if backend in ("triton", "triton-blocks"):
+                _accelerate(net, model, blocks=backend == "triton-blocks")
             return step.Step(
                 net,
                 batch=batch,
@@ -256,18 +256,20 @@ def refuse_device(device: str, precision: str, backend: str) -> None:
         raise Skip(f"{precision} is measured on NVIDIA GPUs, and this is {device}")
     if backend in ("native", "cudnn"):
         raise Skip(f"the backend {backend} is about cuDNN, which {device} has not")
-    if backend == "triton":
+    if backend in ("triton", "triton-blocks"):
         raise Skip(f"the Triton kernels need an NVIDIA GPU, and this is {device}")
 
 
-def _accelerate(net: Any, model: str) -> None:
-    """Put our kernels into a network. Raises Skip where it has nothing that they compute."""
+def _accelerate(net: Any, model: str, *, blocks: bool) -> None:
+    """Put our kernels into a network. Raises Skip where it has nothing that they compute, or no block to be fused."""
     from benchbench.models.accelerate import accelerate
 
-    report = accelerate(net)
+    report = accelerate(net, blocks=blocks)
     if not report.replaced:
         why = f" ({report.left[0][1]})" if report.left else ""
         raise Skip(f"{model} has no convolution that our kernels compute{why}")
+    if blocks and all(was != "MetaNeXtBlock" for _, was in report.replaced):
+        raise Skip(f"{model} has no block that triton-blocks fuses: it fuses InceptionNeXt's")
 
 
 @cache

@@ -158,6 +158,8 @@ class How:
     compile: str
 
     def __post_init__(self) -> None:
+        if self.backend == "triton-blocks":
+            raise Skip("fused blocks are measured in networks")
         if self.compile != "eager" and self.backend in ("triton", "naive"):
             raise Skip("a hand-written kernel is one call either way: compilation is measured on aten and in networks")
 

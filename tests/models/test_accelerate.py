@@ -187,3 +187,18 @@ def test_the_package_offers_both_words() -> None:
     model = small()
     assert len(benchbench.accelerate(model).replaced) == 3
     assert len(benchbench.restore(model)) == 3
+
+
+@pytest.mark.network
+def test_blocks_are_fused_when_asked_for_and_restored_with_the_rest() -> None:
+    timm = pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
+    model = timm.create_model("inception_next_tiny", num_classes=3, depths=(1, 1, 1, 1), dims=(24, 32, 40, 48))
+    before, keys = dict(model.named_modules()), list(model.state_dict())
+    plain = benchbench.accelerate(model)
+    assert all(was == "InceptionDWConv2d" for _, was in plain.replaced)
+    fused = benchbench.accelerate(model, blocks=True)
+    assert [was for _, was in fused.replaced] == ["MetaNeXtBlock"] * 4
+    assert list(model.state_dict()) == keys
+    assert set(benchbench.restore(model)) == {name for name, _ in plain.replaced + fused.replaced}
+    after = dict(model.named_modules())
+    assert all(after[name] is module for name, module in before.items())

@@ -59,7 +59,7 @@ def test_what_makes_no_sense_is_a_skip_before_torch_is_needed(
 @pytest.mark.parametrize(
     "changes",
     [{"precision": "tf32"}, {"precision": "fp16"}, {"precision": "amp-fp16"}]
-    + [{"backend": backend} for backend in ("native", "cudnn", "triton")],
+    + [{"backend": backend} for backend in ("native", "cudnn", "triton", "triton-blocks")],
 )
 def test_what_only_a_gpu_does_is_a_skip_on_the_cpu(changes: Mapping[str, Value]) -> None:
     workload = atto(**changes)
@@ -140,5 +140,12 @@ def test_the_work_is_a_lower_bound_that_names_its_images() -> None:
 @pytest.mark.network
 def test_a_network_without_depthwise_convolutions_is_a_skip_under_triton() -> None:
     with pytest.raises(Skip, match="resnet18 has no convolution that our kernels compute"):
-        networks._accelerate(build("resnet18"), "resnet18")
-    networks._accelerate(build("inception_next_atto"), "inception_next_atto")
+        networks._accelerate(build("resnet18"), "resnet18", blocks=False)
+    networks._accelerate(build("inception_next_atto"), "inception_next_atto", blocks=False)
+
+
+@pytest.mark.network
+def test_a_network_without_blocks_to_fuse_is_a_skip_under_triton_blocks() -> None:
+    with pytest.raises(Skip, match="convnext_atto has no block that triton-blocks fuses"):
+        networks._accelerate(build("convnext_atto"), "convnext_atto", blocks=True)
+    networks._accelerate(build("inception_next_atto"), "inception_next_atto", blocks=True)
