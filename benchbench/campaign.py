@@ -120,8 +120,8 @@ def check_against(
     """Verdicts on stored rounds against a stored baseline; ``fresh`` are the suspects' rounds, measured again."""
     judged: list[Judged] = []
     controls = list(filter(_is_fixed, controls))
-    arms = [_of_keys(records, keys) for records in (baseline, current, fresh)]
-    before, now = (_of_keys(records, controls) for records in (baseline, current))
+    arms = [medians_of(records, keys) for records in (baseline, current, fresh)]
+    before, now = (medians_of(records, controls) for records in (baseline, current))
     for places, rule in rules.groups(keys):
         verdicts = compare.check(
             arms[0][places],
@@ -137,7 +137,7 @@ def check_against(
 
 def suspects(baseline: Sequence[Record], current: Sequence[Record], keys: Sequence[str], rules: Rules) -> list[str]:
     """The keys that must be measured again before anybody is alarmed."""
-    before, now = _of_keys(baseline, keys), _of_keys(current, keys)
+    before, now = medians_of(baseline, keys), medians_of(current, keys)
     found: list[str] = []
     for places, rule in rules.groups(keys):
         again = compare.to_measure_again(before[places], now[places], rule)
@@ -150,8 +150,8 @@ def compare_stored(
 ) -> list[Judged]:
     """Verdicts on two stored runs at their common keys; nothing is measured, so a change is not confirmed."""
     controls = list(filter(_is_fixed, controls))
-    arms = [_of_keys(records, keys) for records in (before, current)]
-    moved = [_of_keys(records, controls) if controls else None for records in (before, current)]
+    arms = [medians_of(records, keys) for records in (before, current)]
+    moved = [medians_of(records, controls) if controls else None for records in (before, current)]
     judged: list[Judged] = []
     for places, rule in rules.groups(keys):
         verdicts = compare.compare(
@@ -207,7 +207,7 @@ def _medians(arm: str, points: Sequence[Point], records: Sequence[Record], round
     return found
 
 
-def _of_keys(records: Sequence[Record], keys: Sequence[str]) -> Array:
+def medians_of(records: Sequence[Record], keys: Sequence[str]) -> Array:
     """(keys, rounds) of stored records, rows in the order of the keys."""
     known, medians = round_medians(records)
     row = {key: i for i, key in enumerate(known)}

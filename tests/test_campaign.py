@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchbench import campaign, cli, store
-from benchbench.commands import ci
+from benchbench.commands import ci, pairing
+from benchbench.gate.estimate import between_sittings
 from benchbench.gate.rule import Rule
 from benchbench.plan import PlanError, Point
 from benchbench.record import Record
@@ -195,6 +196,30 @@ def test_runs_of_other_testbeds_are_not_compared_unless_asked(
     assert cli.run(["compare", "a", "b", "--store", str(tmp_path)]) == 5
     assert "gpu 'simulated', here it is 'another'" in capsys.readouterr().err
     assert cli.run(["-q", "compare", "a", "b", "--cross", "--store", str(tmp_path)]) == 0
+
+
+def test_a_measured_offset_between_sittings_takes_the_blame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(tmp_path, "a", 1)
+    stored(tmp_path, "b", 2, slow={POINTS[4].key: 1.08})
+    compare = ["-q", "compare", "a", "b", "--store", str(tmp_path)]
+    assert cli.run([*compare, "--offset", "0.3%"]) == 1
+    assert cli.run([*compare, "--offset", "6%"]) == 0
+    capsys.readouterr()
+    assert cli.run([*compare, "--offset", "much"]) == 2
+    assert "--offset" in capsys.readouterr().err
+
+
+def test_sittings_of_the_same_code_and_machine_tell_how_much_points_move(tmp_path: Path) -> None:
+    about = {"asked": {"plan": "aa"}, "description": {"commit": "c0ffee"}}
+    others = ({"description": {"commit": "bad"}}, {"asked": {"plan": "sweep"}}, {"testbed": {"gpu": "another"}})
+    for number, change in enumerate(others):
+        stored(tmp_path, f"other{number}", number, **{**about, **change})
+    newest = [stored(tmp_path, name, seed, **about) for seed, name in enumerate("abc")][-1]
+    keys = [point.key for point in POINTS]
+    found = pairing.same_before(tmp_path, newest, keys)
+    assert [one.shape for one in found] == [(len(keys), 8)] * 3
+    assert between_sittings(found) < 0.002
+    assert pairing.same_before(tmp_path, newest, ["no@1"]) == []
 
 
 def test_one_round_is_undecided_and_strict_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchbench.commands import judging
-from benchbench.commands.judging import Asked, any_failed, conclude, rules_of, share_of, sitting_of
+from benchbench.commands.judging import Asked, any_failed, conclude, rules_of, share_of, sitting_of, untouched
 from benchbench.commands.terminal import (
     DEFAULT_STORE,
     AsJson,
@@ -40,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="A B [C...]", help="Each is compared with the first.")],
     threshold: judging.Threshold = "1%",
+    offset: judging.Offset = "0.3%",
     per: judging.Per = None,
     alpha: Annotated[float, typer.Option("--alpha", min=1e-6, max=0.5, help="Level of the family of points.")] = 0.02,
     only_changed: Annotated[bool, typer.Option("--only-changed", help="Leave out same and undecided.")] = False,
@@ -63,7 +64,7 @@ def compare(
     if len(runs) < 2:
         raise PlanError("compare takes two runs or more: bench compare latest~1 latest")
     found = [find(store, word) for word in runs]
-    rules = rules_of(threshold, per, alpha=alpha)
+    rules = rules_of(threshold, per, alpha=alpha, offset=offset)
     judged: list[Judged] = []
     for other in found[1:]:
         if not cross and (reason := _other_testbed(found[0], other)):
@@ -88,7 +89,7 @@ def _compared(before: Run, current: Run, rules: Rules) -> list[Judged]:
     from benchbench import campaign
     from benchbench.commands.sitting import controls
 
-    arms = [_untouched(run) for run in (before, current)]
+    arms = [untouched(run) for run in (before, current)]
     names = controls()
     measured = set(_good_keys(arms[0]))
     shared = [key for key in _good_keys(arms[1]) if key in measured]
@@ -99,14 +100,6 @@ def _compared(before: Run, current: Run, rules: Rules) -> list[Judged]:
     keys = [key for key in shared if key.partition("@")[0] not in names]
     moved = [key for key in shared if key.partition("@")[0] in names]
     return campaign.compare_stored(arms[0], arms[1], keys, controls=moved, rules=rules)
-
-
-def _untouched(run: Run) -> list[Record]:
-    """The records of a run, of a paired one those of arm A, as if of a plain sweep."""
-    from dataclasses import replace
-
-    kept = [record for record in run.read()[0] if record.arm in ("", "A")]
-    return [replace(record, arm="") if record.arm else record for record in kept]
 
 
 def _good_keys(records: Sequence[Record]) -> list[str]:
@@ -183,6 +176,7 @@ def check(
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="--static: the whole matrix, nothing kept.")] = False,
     threshold: judging.Threshold = "1%",
+    offset: judging.Offset = "0.3%",
     per: judging.Per = None,
     strict: judging.Strict = False,
     warn_only: judging.WarnOnly = False,
@@ -206,15 +200,15 @@ def check(
     from benchbench import baselines, campaign
     from benchbench.store import find
 
-    rules = rules_of(threshold, per, stored=True)
+    rules = rules_of(threshold, per, offset=offset, stored=True)
     stored = find(store, run) if run else None
     pinned = baselines.find(store, name, stored.asked().get("testbed") if stored else None)
     asked = Asked.again(pinned, device, imports)
-    before = _untouched(pinned)
+    before = untouched(pinned)
     keys, moved = [point.key for point in asked.points], [point.key for point in asked.controls]
     question = {**pinned.asked()["asked"], "plan": "check", "rounds": rounds, "baseline": pinned.id}
     with sitting_of(store, question, asked, "", begun=None) as sitting:
-        current = _measured_now(sitting, asked, rounds) if stored is None else _untouched(stored)
+        current = _measured_now(sitting, asked, rounds) if stored is None else untouched(stored)
         if stored is None:
             _refuse_testbed(pinned, sitting.run)
         again: list[Record] = []

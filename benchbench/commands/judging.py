@@ -33,6 +33,9 @@ PresetName = Annotated[str, typer.Option("--preset", help="full, cpu, quick or q
 Seed = Annotated[int, typer.Option("--seed", help="Of inputs and of the order.")]
 Threshold = Annotated[str, typer.Option("--threshold", help="A change up to this is of no interest: 1%.")]
 Per = Annotated[list[str] | None, typer.Option("--per", metavar="PATTERN=5%", help="Another one for some points.")]
+Offset = Annotated[
+    str, typer.Option("--offset", help="Standard deviation between sittings, code unchanged, as bench aa finds it.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 6 where points stay undecided.")]
 WarnOnly = Annotated[bool, typer.Option("--warn-only", help="Say what is slower, exit 0.")]
 Bisect = Annotated[bool, typer.Option("--bisect", help="For git bisect run: 125 where it cannot be told.")]
@@ -117,7 +120,17 @@ def sitting_of(
         yield sitting
 
 
-def rules_of(threshold: str, per: Sequence[str] | None, *, alpha: float | None = None, stored: bool = False) -> Rules:
+def untouched(run: Run) -> list[Record]:
+    """The records of a run, of a paired one those of arm A, as if of a plain sweep."""
+    from dataclasses import replace
+
+    kept = [record for record in run.read()[0] if record.arm in ("", "A")]
+    return [replace(record, arm="") if record.arm else record for record in kept]
+
+
+def rules_of(
+    threshold: str, per: Sequence[str] | None, *, alpha: float | None = None, offset: str = "", stored: bool = False
+) -> Rules:
     from dataclasses import replace
 
     from benchbench.campaign import Rules
@@ -134,6 +147,8 @@ def rules_of(threshold: str, per: Sequence[str] | None, *, alpha: float | None =
     rule = STORED if stored else Rule()
     margin = share_of("--threshold", threshold)
     rule = replace(rule, margin=margin, same_within=max(rule.same_within, 2 * margin))
+    if offset:
+        rule = replace(rule, sitting_offset=share_of("--offset", offset))
     return Rules(replace(rule, family_alpha=alpha) if alpha is not None else rule, tuple(pairs))
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchbench.commands import judging
-from benchbench.commands.judging import Asked, any_failed, conclude, rules_of, sitting_of
+from benchbench.commands.judging import Asked, any_failed, conclude, rules_of, sitting_of, untouched
 from benchbench.commands.terminal import DEFAULT_STORE, AsJson, Format, Imports, Output, Store, note, print_rows
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from benchbench.campaign import Arm, Judged
     from benchbench.plan import Point
     from benchbench.record import Record
+    from benchbench.store import Run
+
+LEAST_OFFSET = 0.003
+"""What bench check assumes unless it is told more: fewer than some ten sittings cannot show that it is less."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -105,6 +113,7 @@ def aa(
 ) -> int:
     """The same against itself: the spread between processes, the rounds needed for 1, 2, 3 and 5 %, false alarms."""
     from benchbench import campaign
+    from benchbench.gate.estimate import between_sittings
 
     asked = Asked.of(op, model, kernels, ratio, settings, device, quick, preset, seed, imports)
     arms = [campaign.Arm(name, asked.points, asked.controls) for name in "AB"]
@@ -121,6 +130,9 @@ def aa(
             arms[0], arms[1], sitting.measure, sitting.records, rules=rules, screen=rounds, confirm=2
         )
     rows = _spreads(sitting.records(), judged)
+    past = same_before(store, sitting.run, [point.key for point in asked.points]) if rows else []
+    offset = between_sittings(past) if len(past) >= 3 else None
+    rows = [row | {"offset": offset} for row in rows]
     print_rows(rows, as_json=json, form=form, output=output)
     if rows and not json:
         import statistics
@@ -128,7 +140,38 @@ def aa(
         spreads = sorted(row["spread"] for row in rows if row["spread"] is not None)
         alarms = sum(row["verdict"] in ("slower", "faster") for row in rows)
         note(f"median spread {statistics.median(spreads):.2%}, largest {spreads[-1]:.2%}; {alarms} false alarms")
+        if offset is None:
+            note(
+                f"between sittings points move too: {3 - len(past)} more of bench aa, some time apart, tell by how much"
+            )
+        else:
+            told = f"over {len(past)} sittings points moved by {offset:.2%} (standard deviation)"
+            note(f"{told}: bench check --offset {max(offset, LEAST_OFFSET):.1%}")
     return 0 if rows else 5
+
+
+def same_before(store: Path, newest: Run, keys: Sequence[str]) -> list[NDArray[np.float64]]:
+    """(keys, rounds) medians of every stored bench aa of these points, testbed and commit, the newest among them."""
+    import numpy as np
+
+    from benchbench.campaign import medians_of
+    from benchbench.store import runs
+
+    def alike(run: Run) -> bool:
+        about, mine = run.asked(), newest.asked()
+        commits = (one.get("description", {}).get("commit") for one in (about, mine))
+        return (
+            about["asked"].get("plan") == "aa"
+            and about.get("testbed") == mine.get("testbed")
+            and len(set(commits)) == 1
+        )
+
+    found = []
+    for run in filter(alike, runs(store)):
+        medians = medians_of(untouched(run), keys)
+        if medians.size and bool(np.isfinite(medians).any(axis=-1).all()):
+            found.append(medians)
+    return found
 
 
 def _spreads(records: Sequence[Record], judged: Sequence[Judged]) -> list[dict[str, Any]]:
@@ -180,7 +223,6 @@ def _arms(a: str, b: str, asked: Asked, pythons: tuple[str, str], held: ExitStac
 
 def _points_with(text: str, asked: Asked) -> list[Point]:
     """The points with some axes set; each must take one value."""
-    from dataclasses import replace
 
     from benchbench.commands import sweep
     from benchbench.plan import PlanError, all_points

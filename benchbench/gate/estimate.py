@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,23 @@ def welch(before: ArrayLike, current: ArrayLike, *, offset: float = 0.0) -> Esti
         freedom = np.where(np.isnan(freedom) & (square >= 0), np.inf, freedom)
         spread = np.sqrt(old_variance + new_variance)
     return Estimate(new - old, np.sqrt(square), freedom, spread, np.minimum(old_count, new_count))
+
+
+def between_sittings(sittings: Sequence[ArrayLike]) -> float:
+    """The standard deviation by which points move from one sitting to the next although nothing has changed.
+
+    sittings: (points, rounds) median seconds each, of the same points in the same order. It is what the variance of a
+    point's means has beyond what the scatter of their rounds explains, over all points together and at least 0.
+    Raises ValueError for fewer than three sittings, which tell too little.
+    """
+    if len(sittings) < 3:
+        raise ValueError(f"how much points move between sittings takes three of them, got {len(sittings)}")
+    found = [_moments(_logs(seconds)) for seconds in sittings]
+    means = np.stack([mean for mean, _, _ in found])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        explained = np.stack([variance / count for _, variance, count in found]).mean(axis=0)
+    beyond = means.var(axis=0, ddof=1) - explained
+    return float(np.sqrt(max(float(np.nanmean(beyond)), 0.0)))
 
 
 def p_beyond(estimate: Estimate, bound: Array | float) -> Array:

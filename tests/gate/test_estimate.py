@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchbench.gate.estimate import Estimate, holm, interval, mirrored, p_beyond, paired, welch
+from benchbench.gate.estimate import (
+    Estimate,
+    between_sittings,
+    holm,
+    interval,
+    mirrored,
+    p_beyond,
+    paired,
+    welch,
+)
 
 GENERATOR = np.random.default_rng(0)
 A = np.exp(0.01 * GENERATOR.standard_normal((3, 4, 8)))
@@ -109,3 +118,23 @@ def test_without_scatter_the_offset_between_sittings_is_a_normal_error() -> None
 
 def test_mirrored_exchanges_slower_and_faster() -> None:
     assert mirrored(paired(A, B)).effect == pytest.approx(paired(B, A).effect)
+
+
+def test_how_much_points_move_between_sittings_is_found_beside_the_scatter_of_rounds() -> None:
+    noise = np.random.default_rng(3)
+    for offset in (0.0, 0.02):
+        moved = offset * noise.standard_normal((400, 50, 1))
+        sittings = np.exp(0.01 * noise.standard_normal((400, 50, 8)) + moved)
+        # The estimate of a variance from 400 x 50 means is good to a few percent of all that it is made of.
+        assert between_sittings(list(sittings)) ** 2 == pytest.approx(offset**2, abs=0.03 * (offset**2 + 0.01**2 / 8))
+
+
+def test_two_sittings_do_not_tell_how_much_points_move() -> None:
+    with pytest.raises(ValueError, match="takes three of them, got 2"):
+        between_sittings([A[0], B[0]])
+
+
+def test_a_sitting_that_misses_a_point_tells_of_the_others() -> None:
+    torn = np.array(A[0])
+    torn[1] = np.nan
+    assert between_sittings([torn, torn, torn]) == pytest.approx(0.0, abs=1e-9)
