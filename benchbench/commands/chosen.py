@@ -38,10 +38,10 @@ def specs_of(
 
     for arch in archs.split(","):
         compiled.capability(arch)
+    _known("--op", op, tuple(shipped.ADAPTERS))
     known = {"direction": shipped.adapter(op).directions, "dtype": shipped.DTYPES, "layout": shipped.LAYOUTS}
     chosen = {"direction": directions or ",".join(shipped.DIRECTIONS), "dtype": dtypes, "layout": layouts}
     words = {name: _known(f"--{name}", text, known[name]) for name, text in chosen.items()}
-    _known("--op", op, tuple(shipped.ADAPTERS))
     stages = _known("--variant", variant, ("T", "S", "B"))
     sizes = tuple(_shape(word) for word in shapes.split(",")) if shapes else tuple(shipped.shapes_of(",".join(stages)))
     found = shipped.specs(

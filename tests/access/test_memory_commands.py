@@ -90,7 +90,8 @@ def test_one_of_our_kernels_is_traced_by_line_as_a_file_is(capsys: pytest.Captur
     rows = capsys.readouterr().out.splitlines()
     header = rows[0].split(",")
     assert header[:6] == ["kernel", "kind", "file", "line", "tensor", "executions"]
-    assert {row.split(",")[4] for row in rows[1:]} >= {"x", "y", "w_row"}
+    # A pointer that is never followed may be that of another argument, which then has both names.
+    assert {name for row in rows[1:] for name in row.split(",")[4].split("/")} >= {"x", "y", "w_row"}
 
 
 @pytest.mark.compiling
