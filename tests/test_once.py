@@ -145,3 +145,10 @@ def test_a_run_of_a_cpu_has_nothing_that_ncu_could_count(tmp_path: Path, capsys:
     writer.close()
     assert bench(["roofline", "r1", "--ncu", "--store", str(tmp_path)]) == 4
     assert "r1 has no point that launched kernels on a GPU" in capsys.readouterr().err
+
+
+def test_a_roofline_without_a_run_says_how_to_measure_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(["roofline", "--store", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith(", or measure roofs and operators with --measure\n")
+    assert err.count("\n") == 1

@@ -138,12 +138,16 @@ def roofline(
     from benchbench.commands.results import rows_of
     from benchbench.reports import roofline as chart
     from benchbench.reports.save import save
+    from benchbench.store import NotFound
 
     if measure:
         from benchbench.commands.roofs import measured_now
 
         runs = [measured_now(store, device, tuple(imports or ()))]
-    results, conditions = stored(store, runs)
+    try:
+        results, conditions = stored(store, runs)
+    except NotFound as error:
+        raise NotFound(f"{error}" if runs else f"{error}, or measure roofs and operators with --measure") from None
     if ncu:
         _count(store, runs)
     with usage():

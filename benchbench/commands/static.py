@@ -61,7 +61,7 @@ def readable(finding: Finding) -> dict[str, str]:
         "what": finding.what,
         "before": before,
         "now": now,
-        "change": units.change_text(finding.now / finding.before) if both else "",
+        "change": units.change_text(finding.now / finding.before) if both and finding.now != finding.before else "",
         "row": finding.key,
     }
 
@@ -77,7 +77,9 @@ def annotated(failed: Sequence[Finding]) -> list[str]:
     found = []
     for one in failed[:ANNOTATED]:
         file, _, line = one.place.partition(":")
-        path = next((f"{path.relative_to(PACKAGE.parent)}" for path in PACKAGE.rglob(file)), "") if file else ""
+        # Files of two operations have the same name.
+        folder = PACKAGE / "kernels" / "".join(one.key.split()[1:2])
+        path = next((f"{path.relative_to(PACKAGE.parent)}" for path in folder.rglob(file)), "") if file else ""
         where = f"file={path},line={line}," if path else ""
         found.append(f"::error {where}title={one.kernel}::{escaped(str(one))}")
     return found

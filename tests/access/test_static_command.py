@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("triton")
@@ -26,6 +28,8 @@ def test_a_failure_is_annotated_at_its_line_of_the_pull_request() -> None:
     first, second = annotated([SPILL, SLOWER])
     place = "file=benchbench/kernels/inception_dwconv/triton_nchw_window.py,line=83"
     assert first.startswith(f"::error {place},title=forward_kernel::forward_kernel at triton_nchw_window.py:83: spills")
+    (other,) = annotated([replace(SPILL, key="resources depthwise_conv", place="operation.py:1")])
+    assert other.startswith("::error file=benchbench/kernels/depthwise_conv/operation.py,line=1,")
     assert second.startswith("::error title=forward_kernel::forward_kernel: more instructions per output, 6.55")
     assert len(annotated([SPILL] * 50)) == 10
 
