@@ -151,12 +151,12 @@ def limiter(memory: float | None, arithmetic: float | None, amplification: float
 
 def plateau_rows(measured: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Bytes/s of each copy and triad by size, smallest first: what a plot of the two plateaus draws."""
-    streams = [row for row in measured if _usable(row) and row["case"] in ("roof_copy", "roof_triad")]
+    streams = [row for row in measured if _usable(row) and row["case"] in ("roof_copy", "roof_triad", "control_copy")]
     found: Sequence[dict[str, Any]] = [
         {
             "case": row["case"],
             "work_bytes": int(row["work_bytes"]),
-            "cache": row.get("cache", ""),
+            "cache": row["cache"] if isinstance(row.get("cache"), str) else "",
             "bytes_per_s": row["work_bytes"] / row["median_s"],
         }
         for row in streams

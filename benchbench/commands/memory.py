@@ -157,6 +157,8 @@ def roofline(
             drawn = chart.roofline(pandas.DataFrame(points), roofs, theme=theme, conditions=conditions)
             for path in save(drawn, plot):
                 note(str(path))
+    if doubt := one_plateau(roofs, streams):
+        note(doubt)
     if not for_people(json, form, output):
         rates = {
             "memory_roof_bytes_per_s": roofs["memory_bytes_per_s"],
@@ -178,6 +180,23 @@ def roofline(
             title="every layer's input read once and output written once: no floor, layers can be fused",
         )
     return 0 if points else 5
+
+
+# The plateaus of caches end well below this: the largest last-level caches hold about 1 GB.
+BEYOND_ANY_CACHE = 2 * 1024**3
+
+
+def one_plateau(roofs: dict[str, Any], streams: list[dict[str, Any]]) -> str:
+    """The doubt about a memory roof of which nothing tells that it is not the cache's; empty where there is none."""
+    largest = max((one["work_bytes"] for one in streams), default=0)
+    if roofs["cache_bytes_per_s"] is not None or not largest or largest >= BEYOND_ANY_CACHE:
+        return ""
+    from benchbench.units import bytes_text
+
+    return (
+        f"one plateau only: the largest copy moved {bytes_text(largest)}, which a cache may hold, so that the memory "
+        "roof may be the cache's: bench roofline --measure copies more"
+    )
 
 
 def _count(store: Path, runs: list[str] | None) -> None:

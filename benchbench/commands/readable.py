@@ -176,7 +176,7 @@ def stream_table(streams: Sequence[Mapping[str, Any]]) -> Shown:
     """The measured copies and triads over sizes: the plateaus of cache and memory can be seen."""
     return [
         {
-            "what": one["case"].removeprefix("roof_"),
+            "what": one["case"].removeprefix("roof_").replace("_", " "),
             "moved": units.bytes_text(one["work_bytes"]),
             "cache": one["cache"],
             "rate": units.bandwidth_text(one["bytes_per_s"]),

@@ -103,3 +103,17 @@ def test_plateaus_are_listed_by_size() -> None:
         512 * 10**6,
         2 * GB,
     ]
+
+
+@pytest.mark.parametrize(
+    ("cache", "sizes", "doubted"),
+    [(None, (1e6, 3e7), True), (9e10, (1e6, 3e7), False), (None, (1e6, 3e9), False), (None, (), False)],
+)
+def test_a_memory_roof_that_may_be_the_caches_is_doubted(
+    cache: float | None, sizes: tuple[float, ...], doubted: bool
+) -> None:
+    from benchbench.commands.memory import one_plateau
+
+    said = one_plateau({"cache_bytes_per_s": cache}, [{"work_bytes": int(size)} for size in sizes])
+    assert bool(said) is doubted
+    assert not doubted or "the largest copy moved 30.00 MB" in said
