@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 from benchbench import cli
 
-RUN = sorted((Path(__file__).parents[2] / "results").glob("cpu-*/*"))[-1]
+RUN = sorted((Path(__file__).parents[2] / "results").glob("cpu-2026-11-21/*"))[-1]
 
 
 def plotted(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

@@ -36,7 +36,15 @@ def variants(spec: Spec, batch: int = 128) -> list[Variant]:
 def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHBENCH_CACHE", str(tmp_path))
     own = Adapter(
-        lambda s: s.layout == "nchw", variants, lambda s, b: lambda: None, lambda s: None, lambda s: 1, 1, (), ()
+        lambda s: s.layout == "nchw",
+        variants,
+        lambda s, b: lambda: None,
+        host=lambda s: None,
+        floor_elements=lambda s: 1,
+        kernel_size=1,
+        directions=("forward", "backward"),
+        gated_shapes=(),
+        traced_shapes=(),
     )
     monkeypatch.setitem(shipped.ADAPTERS, "miniature", own)
 
