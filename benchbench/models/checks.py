@@ -85,10 +85,11 @@ def whole_training(step: Step) -> Comparison:
 
     Rectifiers and norms of few values make single gradients a matter of the last bit, so the largest error of one run
     says little about the next. Norms of errors repeat; the definition's is the larger of two runs, one on the images
-    and one on images that differ in their last bit. A single wrong value is found in its mixer.
+    and one on images that differ in their last bit. A single wrong value is found in its mixer. Batch norms that would
+    see two values a channel are as in inference: see ``_signs_left_out``.
     """
     images, labels = step.images[:IMAGES], step.labels[:IMAGES]
-    with _state_kept(step.model):
+    with _state_kept(step.model), _signs_left_out(step.model, images, step.autocast()):
         out = _gradients(step.launched, step.model, _repeated(images, step), _repeated(labels, step), step.autocast())
         true = by_definition(step.model, torch.float64)
         exact = _gradients(true, true, images.double(), labels, torch.autocast(step.kind, enabled=False))
@@ -188,6 +189,44 @@ def _gradients(
     parameters = [p for p in model.parameters() if p.requires_grad]
     grads = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [loss.detach(), *(grad for grad in grads if grad is not None)]
+
+
+@contextmanager
+def _signs_left_out(
+    model: nn.Module, images: Tensor, autocast: AbstractContextManager[Any]
+) -> Iterator[tuple[nn.Module, ...]]:
+    """Use running statistics in the batch norms that these images give one value each a channel; those norms.
+
+    Two values that are close leave their own statistics up to three hundred times further apart, one on each side of
+    the rectifier that follows: which is where is a matter of the last bit. So it is behind the pooling of whole maps in
+    UperNet.
+    """
+    found: list[nn.Module] = []
+
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() == inputs[0].shape[0] * inputs[0].shape[1]:
+            found.append(norm)
+
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    handles = [norm.register_forward_pre_hook(look) for norm in norms]
+    training = [module for module in model.modules() if module.training]
+    try:
+        if norms:
+            model.eval()
+            with torch.no_grad(), autocast:
+                model(images)
+    finally:
+        for module in training:
+            module.training = True
+        for handle in handles:
+            handle.remove()
+    for norm in found:
+        norm.eval()
+    try:
+        yield tuple(found)
+    finally:
+        for norm in found:
+            norm.train()
 
 
 @contextmanager

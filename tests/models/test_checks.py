@@ -11,7 +11,7 @@ from benchbench.case import CASES, Workload
 from benchbench.kernels import InceptionDWConv2d
 from benchbench.models.accelerate import accelerate
 from benchbench.models.build import build
-from benchbench.models.checks import mixers, outermost_mixers
+from benchbench.models.checks import _signs_left_out, mixers, outermost_mixers
 from benchbench.models.step import Step
 from benchbench.sweeps import networks  # noqa: F401 (registers the cases)
 from benchbench.verify import check, recheck
@@ -142,6 +142,21 @@ def test_stochastic_depth_is_on_when_timed_and_off_when_checked() -> None:
     assert name == "loss and gradients"
     assert 0 < float(out) <= float(plain)
     assert [m.drop_prob for m in model.modules() if type(m).__name__ == "DropPath"] == rates
+
+
+def test_a_norm_of_one_value_an_image_is_compared_with_running_statistics() -> None:
+    wide, pooled = nn.BatchNorm2d(16), nn.BatchNorm2d(16)
+    whole = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), pooled, nn.ReLU(), nn.Flatten())
+    model = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), wide, *whole, nn.Linear(16, 8))
+    step = Step(model, batch=2, img_size=16, device="cpu", mode="train")
+    # Two images that agree but for the last bits: rounding decides on which side of the rectifier each comes out.
+    step.images[1] = step.images[0] * (1 + 1e-7)
+    with _signs_left_out(step.model, step.images, step.autocast()) as found:
+        assert found == (pooled,)
+        assert (wide.training, pooled.training) == (True, False)
+    assert all(module.training for module in step.model.modules())
+    ((_, out, plain, _),) = step.verification_pairs()
+    assert max(float(out), float(plain)) < 1e-3
 
 
 def test_the_mixers_of_a_network_are_found_whole() -> None:
