@@ -107,8 +107,11 @@ def accesses(found: Iterable[Resources]) -> list[list[Any]]:
 
 
 def is_copy(found: Resources) -> bool:
-    """Whether a part computes nothing: it has stores of streamed tensors, and no floating-point multiply-add."""
-    return bool(found.of("store", STREAMED)) and not any(word in found.mix for word in ("FFMA", "FFMA2", "HFMA2_MMA"))
+    """Whether a part computes nothing: it has stores of streamed tensors, and no floating-point multiply-add.
+
+    FFMA, FFMA2 and, on sm_100 with a factor of 16 bits, FHFMA. With HFMA2 ptxas also makes constants.
+    """
+    return bool(found.of("store", STREAMED)) and not any("FMA" in word and word != "HFMA2" for word in found.mix)
 
 
 def bytes_in_flight(whole: Resources, identity: Resources | None, branches: Sequence[Resources]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         traced_shapes=(),
     )
     monkeypatch.setitem(shipped.ADAPTERS, "miniature", own)
+
+
+@pytest.mark.compiling
+def test_a_part_that_multiplies_and_adds_is_no_copy_by_whatever_name_the_machine_has_for_it() -> None:
+    made = variants(SPEC)[1]
+    copy = compile_kernel(made.function, made.signature, made.constants, arch="sm_90", options=made.options)
+    assert rows.is_copy(copy)
+    assert rows.is_copy(replace(copy, mix={**copy.mix, "HFMA2": 1}))
+    for word in ("FFMA", "FFMA2", "FHFMA"):
+        assert not rows.is_copy(replace(copy, mix={**copy.mix, word: 1}))
 
 
 @pytest.mark.compiling
