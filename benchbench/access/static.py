@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.access import baseline, known, thresholds
+from benchbench.access import baseline, thresholds
 from benchbench.access.baseline import Item
 
 Row = dict[str, Any]
@@ -150,13 +150,7 @@ def _faults(key: str, row: Row) -> list[Finding]:
     found = []
     if row.get("spill_bytes") or row.get("local_accesses"):
         spilled = (row.get("spilled_at") or [""])[0]
-        most = known.SPILLS.get(key, 0)
-        is_known = 0 < row["spill_bytes"] <= most
-        what = "a known spill, in bytes" if is_known else "spills, in bytes"
-        found.append(Finding(row["kernel"], key, what, most, row["spill_bytes"], spilled, failed=not is_known))
-    elif key in known.SPILLS:
-        what = "spills no more: strike it from access/known.py"
-        found.append(Finding(row["kernel"], key, what, known.SPILLS[key], 0, failed=False))
+        found.append(Finding(row["kernel"], key, "spills, in bytes", 0, row["spill_bytes"], spilled))
     for line in row.get("out_of_bounds") or ():
         found.append(Finding(row["kernel"], key, "reaches out of bounds", "", line))
     return found

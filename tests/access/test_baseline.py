@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("triton")
 
-from benchbench.access import baseline, known, origin, shipped, static
+from benchbench.access import baseline, origin, shipped, static
 from benchbench.access.baseline import Item
 from benchbench.access.shipped import Spec
 
@@ -57,17 +57,6 @@ def test_a_row_whose_source_stands_is_taken_and_held_to_the_thresholds(tmp_path:
     assert (made, found.made, found.kept, found.changed, found.findings) == ([], 0, 1, 0, [])
     found = static.check_static(NARROW, file=stored(tmp_path, {KEY: standing(spill_bytes=8, spilled_at=["k.py:3"])}))
     assert [(f.what, f.place) for f in found.failed] == [("spills, in bytes", "k.py:3")]
-
-
-def test_a_known_spill_is_a_note_until_it_grows(
-    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(known, "SPILLS", {KEY: 8})
-    for spilled, what, failed in ((8, "a known spill", False), (16, "spills, in bytes", True), (0, "no more", False)):
-        file = stored(tmp_path, {KEY: standing(spill_bytes=spilled, local_accesses=spilled, spilled_at=["k.py:3"])})
-        (finding,) = static.check_static(NARROW, file=file).findings
-        assert what in finding.what
-        assert finding.failed is failed
 
 
 def test_a_row_of_other_sources_is_made_again_and_compared(tmp_path: Path, made: list[str]) -> None:
@@ -154,10 +143,6 @@ def test_a_word_that_nothing_gated_has_is_refused(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("nothing is gated that matches nhcw: words are such as resources ")
     with pytest.raises(ValueError, match="nothing is gated that matches traffic 1024x7x7"):
         baseline.gated(["traffic", "1024x7x7"])
-
-
-def test_every_known_spill_is_of_a_gated_row() -> None:
-    assert set(known.SPILLS) <= {item.key for item in baseline.gated()}
 
 
 def test_an_operation_without_kernels_is_refused() -> None:

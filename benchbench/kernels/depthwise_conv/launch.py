@@ -110,13 +110,17 @@ def fitting(
     height, width = shape[2:]
     found: list[tuple[tuple[float, int], Plan]] = []
     most = most_registers(coding, dtype, layout, arch)
+    # Of 7 x 7 outputs ptxas for sm_90 spills 16 bytes where the taps are flipped.
+    tallest = 4 if direction == "input_gradient" and layout == "nchw" and dtype.itemsize == 2 else 7
     # Channels a thread, channels last: the loop loads all rows of a unit at once, which in 32 bits leaves room for one.
     one = layout == "nchw" or (coding == "loop" and dtype.itemsize == 4)
     for wide in (1,) if one else (2, 1):
         for columns, vector in column_choices(width, layout, dtype):
             halo = min(vector, power_of_two(kernel_size[1] // 2))
             beside = 0 if columns >= width else -(-(kernel_size[1] // 2) // halo) * halo
-            rows, tap_rows = row_choice(height, columns, kernel_size, coding, most, whole=columns >= width)
+            rows, tap_rows = row_choice(
+                height, columns, kernel_size, coding, most, whole=columns >= width, tallest=tallest
+            )
             needed = registers(kernel_size, coding, rows, columns, beside, tap_rows) * wide + SPARE_REGISTERS
             if needed > most or tap_rows < 1:
                 continue
@@ -146,7 +150,7 @@ def column_choices(width: int, layout: Layout, dtype: torch.dtype) -> Iterator[t
 
 
 def row_choice(
-    height: int, columns: int, kernel_size: tuple[int, int], coding: str, most: int, *, whole: bool
+    height: int, columns: int, kernel_size: tuple[int, int], coding: str, most: int, *, whole: bool, tallest: int
 ) -> tuple[int, int]:
     """Rows a unit, and rows of the taps a program. Few rows where code is unrolled twice: Triton is slow to compile."""
     if coding == "window":
@@ -156,7 +160,7 @@ def row_choice(
     if coding == "loop":
         # ptxas loads all rows of a unit before it multiplies the first.
         loaded = (16 if kernel_size[1] > 20 else 49) // columns
-        return divisor(height, max(1, min(7 if whole else 4, loaded))), kernel_size[0]
+        return divisor(height, max(1, min(tallest if whole else 4, loaded))), kernel_size[0]
     beside = 0 if whole else kernel_size[1] // 2
     each = kernel_size[1] + columns + 2 * beside
     tap_rows = max(1, min(kernel_size[0], (most - SPARE_REGISTERS - columns) // each))
