@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from benchbench.access.shipped import TRACED_BATCH, Spec
-from benchbench.access.stock import PRECISIONS, Mixer, stock_bytes
+from benchbench.access.stock import PRECISIONS, Branches, inception_kernels, stock_bytes
 
 Row = dict[str, Any]
 DTYPE = {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "bf16": "bf16"}
@@ -82,11 +82,10 @@ def traced_bytes(measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, M
 
 def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
     """The bytes of the point and where they are from, if they are known."""
-    if point["case"] != "inception_dwconv":
-        return
     precision, layout = str(point["precision"]), str(point["layout"])
-    if point["backend"] == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
-        sizes, modes = mixer_of(point), DIRECTIONS[str(point["mode"])]
+    sizes = branches_of(point)
+    if sizes and point["backend"] == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
+        modes = DIRECTIONS[str(point["mode"])]
         yield sum(stock_bytes(sizes, precision=precision, layout=layout, mode=mode) for mode in modes), "derived"
     specs = specs_of(point)
     if specs and all(spec in traffic for spec in specs):
@@ -94,8 +93,15 @@ def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) 
         yield int(sum(traffic[spec]["program_sector_bytes"] for spec in specs) * images), "M1"
 
 
-def mixer_of(point: Mapping[str, Any]) -> Mixer:
-    """The sizes of a measured point of the mixer."""
+def branches_of(point: Mapping[str, Any]) -> Branches | None:
+    """The sizes of a measured point of a depthwise operator; None for any other point."""
+    size = point.get("kernel_size")
+    if point["case"] not in ("depthwise_conv", "partial_depthwise_conv", "inception_dwconv") or size is None:
+        return None
     channels, height, width = (int(part) for part in str(point["shape"]).split("x"))
+    batch, square = int(point["batch"]), ((int(size), int(size)),)
+    if point["case"] == "depthwise_conv":
+        return Branches(batch, channels, height, width, channels, square, joined=False)
     branch = int(channels * Fraction(str(point["ratio"])))
-    return Mixer(int(point["batch"]), channels, height, width, branch, int(point["kernel_size"]))
+    kernels = inception_kernels(int(size)) if point["case"] == "inception_dwconv" else square
+    return Branches(batch, channels, height, width, branch, kernels)

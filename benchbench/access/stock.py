@@ -1,4 +1,4 @@
-"""What does the stock Inception mixer really move? Slices made dense, casts, biases added apart, and the concatenation.
+"""What do stock's depthwise modules really move? Slices made dense, casts, biases added apart, and the concatenation.
 
 Each move says where it is known from: "visible" is an operation that a dispatch trace of the module shows, "derived"
 happens inside ATen by the rule in ``aten/src/ATen/native/Convolution.cpp`` (PyTorch 2.15): a channel slice is copied
@@ -26,22 +26,23 @@ class Move:
         return self.bytes_read + self.bytes_written
 
 
+Kernel = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
-class Mixer:
-    """The sizes of one call of timm's InceptionDWConv2d."""
+class Branches:
+    """One call: of so many channels each kernel (height, width) convolves `branch_channels`, the others pass through.
+
+    joined: the module concatenates the branches and what passed through; without it the one branch is the whole.
+    """
 
     batch: int
     channels: int
     height: int
     width: int
     branch_channels: int
-    band_size: int = 11
-    square_size: int = 3
-
-    @property
-    def kernels(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the square, row and column kernels."""
-        return (self.square_size, self.square_size), (1, self.band_size), (self.band_size, 1)
+    kernels: tuple[Kernel, ...]
+    joined: bool = True
 
     @property
     def branch(self) -> int:
@@ -53,9 +54,24 @@ class Mixer:
         """Elements of the whole tensor."""
         return self.batch * self.channels * self.height * self.width
 
+    @property
+    def passed(self) -> int:
+        """Elements that pass through."""
+        return self.elements - len(self.kernels) * self.branch
+
+    @property
+    def sliced(self) -> bool:
+        """Whether a branch is a slice, which is not dense."""
+        return self.branch != self.elements
+
+
+def inception_kernels(band_size: int = 11, square_size: int = 3) -> tuple[Kernel, ...]:
+    """The kernels of the Inception depthwise convolution's square, row and column."""
+    return (square_size, square_size), (1, band_size), (band_size, 1)
+
 
 def stock_moves(
-    mixer: Mixer, *, precision: str = "fp32", layout: str = "nchw", mode: str = "forward", device: str = "cuda"
+    sizes: Branches, *, precision: str = "fp32", layout: str = "nchw", mode: str = "forward", device: str = "cuda"
 ) -> tuple[Move, ...]:
     """Every move of one call. mode: forward or backward; precision: fp32, tf32, fp16, bf16, amp-fp16 or amp-bf16.
 
@@ -66,18 +82,18 @@ def stock_moves(
         if value not in known:
             raise ValueError(f"no stock model for {value!r}: known are {', '.join(known)}")
     if mode == "forward":
-        return tuple(_forward(mixer, precision, layout, device))
-    return tuple(_backward(mixer, precision))
+        return tuple(_forward(sizes, precision, layout, device))
+    return tuple(_backward(sizes, precision))
 
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
 
 
 def stock_bytes(
-    mixer: Mixer, *, precision: str = "fp32", layout: str = "nchw", mode: str = "forward", provenance: str = ""
+    sizes: Branches, *, precision: str = "fp32", layout: str = "nchw", mode: str = "forward", provenance: str = ""
 ) -> int:
     """Bytes that the stock module moves in one call; of one provenance only, where it is named."""
-    moves = stock_moves(mixer, precision=precision, layout=layout, mode=mode)
+    moves = stock_moves(sizes, precision=precision, layout=layout, mode=mode)
     return sum(move.bytes_moved for move in moves if provenance in ("", move.provenance))
 
 
@@ -95,40 +111,42 @@ def _sizes(precision: str) -> tuple[int, int]:
     return stream, 2 if precision not in ("fp32", "tf32") else 4
 
 
-def _forward(mixer: Mixer, precision: str, layout: str, device: str) -> list[Move]:
+def _forward(sizes: Branches, precision: str, layout: str, device: str) -> list[Move]:
     stream, inner = _sizes(precision)
     cast = stream != inner
     moves: list[Move] = []
-    for kernel in mixer.kernels:
+    for kernel in sizes.kernels:
         name = f"{kernel[0]}x{kernel[1]}"
-        parameters = mixer.branch_channels * (kernel[0] * kernel[1] + 1)
+        parameters = sizes.branch_channels * (kernel[0] * kernel[1] + 1)
         if cast:
-            moves.append(Move(f"cast the input of {name}", mixer.branch * stream, mixer.branch * inner, "visible"))
+            moves.append(Move(f"cast the input of {name}", sizes.branch * stream, sizes.branch * inner, "visible"))
             moves.append(Move(f"cast the parameters of {name}", parameters * stream, parameters * inner, "visible"))
-        else:
-            moves.append(Move(f"copy the slice for {name}", mixer.branch * inner, mixer.branch * inner, "derived"))
-        read = (mixer.branch + parameters) * inner
-        moves.append(Move(f"convolve {name}", read, mixer.branch * inner, "visible"))
-        if runs_cudnn(kernel, mixer.branch_channels, mixer.width, precision, layout):
-            moves.append(Move(f"add the bias of {name}", mixer.branch * inner, mixer.branch * inner, "derived"))
-        if cast and device == "cpu":
-            moves.append(Move(f"cast the output of {name}", mixer.branch * inner, mixer.branch * stream, "visible"))
+        elif sizes.sliced:
+            moves.append(Move(f"copy the slice for {name}", sizes.branch * inner, sizes.branch * inner, "derived"))
+        read = (sizes.branch + parameters) * inner
+        moves.append(Move(f"convolve {name}", read, sizes.branch * inner, "visible"))
+        if runs_cudnn(kernel, sizes.branch_channels, sizes.width, precision, layout):
+            moves.append(Move(f"add the bias of {name}", sizes.branch * inner, sizes.branch * inner, "derived"))
+        if cast and device == "cpu" and sizes.joined:
+            moves.append(Move(f"cast the output of {name}", sizes.branch * inner, sizes.branch * stream, "visible"))
+    if not sizes.joined:
+        return moves
     joined = inner if device != "cpu" else stream
-    read = (mixer.elements - 3 * mixer.branch) * stream + 3 * mixer.branch * joined
-    return [*moves, Move("concatenate", read, mixer.elements * stream, "visible")]
+    read = sizes.passed * stream + (sizes.elements - sizes.passed) * joined
+    return [*moves, Move("concatenate", read, sizes.elements * stream, "visible")]
 
 
-def _backward(mixer: Mixer, precision: str) -> list[Move]:
+def _backward(sizes: Branches, precision: str) -> list[Move]:
     stream, inner = _sizes(precision)
-    cast, branch = stream != inner, mixer.branch
+    cast, branch = stream != inner, sizes.branch
     moves: list[Move] = []
-    for kernel in mixer.kernels:
+    for kernel in sizes.kernels:
         name = f"{kernel[0]}x{kernel[1]}"
-        weights = mixer.branch_channels * kernel[0] * kernel[1]
-        gradients = weights + mixer.branch_channels
-        if cast:
+        weights = sizes.branch_channels * kernel[0] * kernel[1]
+        gradients = weights + sizes.branch_channels
+        if cast and sizes.joined:
             moves.append(Move(f"cast the gradient for {name}", branch * stream, branch * inner, "visible"))
-        else:
+        elif sizes.sliced:
             moves.append(Move(f"copy the gradient's slice for {name}", branch * inner, branch * inner, "derived"))
             moves.append(Move(f"copy the input's slice for {name}", branch * inner, branch * inner, "derived"))
         read = (2 * branch + weights) * inner
@@ -140,5 +158,7 @@ def _backward(mixer: Mixer, precision: str) -> list[Move]:
             moves.append(
                 Move(f"cast the parameters' gradients of {name}", gradients * inner, gradients * stream, "visible")
             )
-    whole = mixer.elements * stream
+    if not sizes.joined:
+        return moves
+    whole = sizes.elements * stream
     return [*moves, Move("concatenate the gradients", whole, whole, "visible")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench.reports import rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.curves import MODES
+from benchbench.reports.grid import cut, far_enough
 from benchbench.reports.limits import Controls, controls, limit, summary
 from benchbench.reports.roofline import PROVENANCE
 from benchbench.reports.sheet import sheet, words
@@ -66,10 +67,12 @@ def access(
     known = controls(results)
     data = _with_bytes(good, moved, known)
     groups = _groups(data)
-    notes = [*_notes(data), *summary(good, known), *others, *more, *notes, *rows.not_measured(frame)]
+    seconds, ends = _times(groups)
+    about = [*_notes(data), *cut((end, far_enough(seconds, ends)) for end in ends), *summary(good, known)]
+    notes = [*about, *others, *more, *notes, *rows.not_measured(frame)]
     with style(chosen):
-        about = words(conditions, shape, MODES.get(mode, mode), *rows.shared(good, conditions, named))
-        figure = _draw(groups, chosen, subtitle=about, notes=notes)
+        subtitle = words(conditions, shape, MODES.get(mode, mode), *rows.shared(good, conditions, named))
+        figure = _draw(groups, chosen, subtitle=subtitle, notes=notes)
     return Chart("access", figure, data.drop(columns=["layouts"], errors="ignore"), notes, theme)
 
 
@@ -132,11 +135,17 @@ def _groups(data: pandas.DataFrame) -> list[_Group]:
     return list(found.values())
 
 
+def _times(groups: Sequence[_Group]) -> tuple[list[float], list[float | None]]:
+    """Seconds of every bar, and the high ends of their intervals."""
+    bars = [bar for group in groups for bar in group.backends.values()]
+    return [seconds for _, _, seconds, _, _ in bars], [high for *_, high in bars]
+
+
 def _notes(data: pandas.DataFrame) -> list[str]:
     if data.empty:
         return ["Nothing to draw: no operators were measured."]
     letters = sorted({letter for letter in data["provenance"] if letter})
-    said = {**PROVENANCE, "derived": "from the rules that PyTorch dispatches by"}
+    said = {**PROVENANCE, "derived": "from the rules by which PyTorch dispatches on a GPU"}
     notes = ["Ticks: the least bytes, each input read once and each output written once."]
     if letters:
         notes.append("Bytes, by provenance: " + "; ".join(f"{one}: {said.get(one, one)}" for one in letters) + ".")
@@ -181,7 +190,8 @@ def _draw(groups: Sequence[_Group], chosen: Theme, *, subtitle: str, notes: Sequ
     left.set_ylim(len(groups) - 0.4, -0.6)
     for panel in (left, right):
         panel.grid(axis="y", visible=False)
-        panel.set_xlim(0, panel.get_xlim()[1] * 1.08)
+    left.set_xlim(0, left.get_xlim()[1] * 1.08)
+    right.set_xlim(0, 1e3 * far_enough(*_times(groups)))
     return figure
 
 

@@ -10,6 +10,7 @@ from benchbench import units
 from benchbench.reports import names, rows
 from benchbench.reports.chart import Chart
 from benchbench.reports.curves import MODES
+from benchbench.reports.grid import cut, far_enough
 from benchbench.reports.sheet import sheet, words
 from benchbench.reports.theme import Theme, colour, plain, style
 from benchbench.reports.theme import theme as theme_named
@@ -46,7 +47,8 @@ def breakdown(
     data = good.assign(bar=[_bar_name(row) for row in good.to_dict("records")])
     data = rows.told_apart(data, "bar")
     bars = [_Bar(str(row["bar"]), row, _parts(row, columns)) for row in data.to_dict("records")]
-    notes = [*_sums(bars), *notes, *rows.not_measured(frame)]
+    longest, ends = _lengths(bars)
+    notes = [*_sums(bars), *cut((end, far_enough(longest, ends)) for end in ends), *notes, *rows.not_measured(frame)]
     with style(chosen):
         about = words(conditions, *rows.shared(good, conditions, named))
         figure = _draw(bars, chosen, subtitle=about, notes=notes)
@@ -79,6 +81,12 @@ def _parts(row: Mapping[Any, Any], columns: Mapping[str, str]) -> dict[str, floa
     """The parts in the order of the block; others, which a user's case may have, after them."""
     order = [*(part for part in PARTS if part in columns), *(part for part in columns if part not in PARTS)]
     return {part: float(row[columns[part]]) for part in order if rows.value(row[columns[part]]) is not None}
+
+
+def _lengths(bars: Sequence[_Bar]) -> tuple[list[float], list[float | None]]:
+    """Seconds of every block and of its parts, and the high ends of the blocks' intervals."""
+    lengths = [max(bar.total_s, float(bar.whole["median_s"])) for bar in bars]
+    return lengths, [rows.value(bar.whole["high_s"]) for bar in bars]
 
 
 def _sums(bars: Sequence[_Bar]) -> list[str]:
@@ -118,7 +126,7 @@ def _draw(bars: Sequence[_Bar], chosen: Theme, *, subtitle: str, notes: Sequence
     panel.set_yticks(range(len(bars)), [plain(bar.name) for bar in bars])
     panel.set_ylim(len(bars) - 0.4, -0.6)
     panel.grid(axis="y", visible=False)
-    panel.set_xlim(0, panel.get_xlim()[1] * 1.03)
+    panel.set_xlim(0, 1e3 * far_enough(*_lengths(bars)))
     return figure
 
 

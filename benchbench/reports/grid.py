@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +114,14 @@ def _panel(panel: Axes, dots: Sequence[Dot], looks: Mapping[str, Look], chosen: 
 
 
 def _top(dots: Sequence[Dot]) -> float:
-    """High enough for every point, and for its interval unless that would flatten the points: then it is cut."""
-    highest = max((dot.y for dot in dots), default=0.0)
-    ends = max((dot.high for dot in dots if dot.high is not None), default=0.0)
-    return 1.08 * min(max(highest, ends), _ROOM * highest) or 1.0
+    return far_enough([dot.y for dot in dots], [dot.high for dot in dots])
+
+
+def far_enough(values: Sequence[float], ends: Sequence[float | None]) -> float:
+    """Where an axis from 0 ends: behind each value, and its interval unless that would flatten them: then it is cut."""
+    highest = max(values, default=0.0)
+    widest = max((end for end in ends if end is not None), default=0.0)
+    return 1.08 * min(max(highest, widest), _ROOM * highest) or 1.0
 
 
 def beyond(dots: Sequence[Dot]) -> list[str]:
@@ -125,7 +129,12 @@ def beyond(dots: Sequence[Dot]) -> list[str]:
     panels: dict[tuple[str, str], list[Dot]] = {}
     for dot in dots:
         panels.setdefault((dot.row, dot.column), []).append(dot)
-    count = sum(1 for same in panels.values() for dot in same if dot.high is not None and dot.high > _top(same))
+    return cut((dot.high, _top(same)) for same in panels.values() for dot in same)
+
+
+def cut(intervals: Iterable[tuple[float | None, float]]) -> list[str]:
+    """A note where intervals (their high end, where their axis ends) leave their panel."""
+    count = sum(1 for end, axis in intervals if end is not None and end > axis)
     return [f"Intervals that leave their panel are cut: {count}. The table has them."] if count else []
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("triton")
 
 from benchbench.access import baseline, rows
-from benchbench.access.moved import mixer_of, moved_rows, specs_of, traffic_of
+from benchbench.access.moved import branches_of, moved_rows, specs_of, traffic_of
 from benchbench.access.shipped import Spec
 from benchbench.access.stock import stock_bytes
 
@@ -32,9 +32,19 @@ TRAFFIC = {
 
 def test_stocks_bytes_are_derived_for_both_directions() -> None:
     (row,) = moved_rows([POINT])
-    sizes = mixer_of(POINT)
+    sizes = branches_of(POINT)
+    assert sizes is not None
     assert row["bytes"] == stock_bytes(sizes) + stock_bytes(sizes, mode="backward")
     assert (row["provenance"], row["kernel_size"], row["backend"]) == ("derived", 11, "aten")
+
+
+def test_stocks_bytes_are_derived_for_every_depthwise_operator() -> None:
+    point = {**POINT, "kernel_size": 7, "mode": "forward"}
+    tensor = 128 * 96 * 56 * 56 * 4
+    (whole,) = moved_rows([{**point, "case": "depthwise_conv", "ratio": None}])
+    (partial,) = moved_rows([{**point, "case": "partial_depthwise_conv", "ratio": "1/4"}])
+    assert whole["bytes"] == 2 * tensor + 96 * 50 * 4
+    assert partial["bytes"] == 3 * tensor + 24 * 50 * 4
 
 
 def test_ours_are_the_traced_bytes_at_the_points_batch() -> None:
@@ -55,7 +65,8 @@ def test_what_hardware_counted_is_believed_first_and_for_every_operation() -> No
         {"backend": "triton", "kernel_size": 7},
         {"backend": "triton", "precision": "amp-fp16"},
         {"backend": "naive"},
-        {"case": "depthwise_conv"},
+        {"case": "depthwise_conv", "backend": "triton"},
+        {"case": "control_copy"},
         {"mode": "infer"},
     ],
 )

@@ -11,10 +11,14 @@ pytest.importorskip("triton")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from benchbench.access.stock import Mixer, runs_cudnn, stock_bytes, stock_moves  # noqa: E402
+from benchbench.access.stock import Branches, inception_kernels, runs_cudnn, stock_bytes, stock_moves  # noqa: E402
 
-MIXER = Mixer(batch=2, channels=16, height=5, width=6, branch_channels=2)
-LARGE = Mixer(batch=128, channels=96, height=56, width=56, branch_channels=12)
+SIZES = {"batch": 2, "channels": 16, "height": 5, "width": 6}
+MIXER = Branches(**SIZES, branch_channels=2, kernels=inception_kernels())
+LARGE = Branches(batch=128, channels=96, height=56, width=56, branch_channels=12, kernels=inception_kernels())
+PARTIAL = Branches(**SIZES, branch_channels=4, kernels=((7, 7),))
+ALL_JOINED = Branches(**SIZES, branch_channels=16, kernels=((7, 7),))
+WHOLE = Branches(**SIZES, branch_channels=16, kernels=((7, 7),), joined=False)
 NAMES = {"convolution": "convolve", "convolution_backward": "convolve", "cat": "concatenate", "_to_copy": "cast"}
 
 
@@ -41,12 +45,29 @@ def size_of(value: Any) -> int:
     return sum(size_of(part) for part in value) if isinstance(value, (tuple, list)) else 0
 
 
-def traced(mode: str, precision: str, layout: str) -> dict[str, list[int]]:
-    timm = pytest.importorskip("timm.models.inception_next")
+class Stock(torch.nn.Module):  # type: ignore[misc]
+    """What passes through, and the branches, as timm's mixer and the partial convolution of the paper are written."""
+
+    def __init__(self, sizes: Branches) -> None:
+        super().__init__()
+        self.sizes, each = sizes, sizes.branch_channels
+        self.convolutions = torch.nn.ModuleList(
+            torch.nn.Conv2d(each, each, kernel, padding="same", groups=each) for kernel in sizes.kernels
+        )
+
+    def forward(self, x: Any) -> Any:
+        if not self.sizes.joined:
+            return self.convolutions[0](x)
+        each = [self.sizes.branch_channels] * len(self.convolutions)
+        passed, *slices = torch.split(x, [self.sizes.channels - sum(each), *each], dim=1)
+        return torch.cat((passed, *(conv(part) for conv, part in zip(self.convolutions, slices, strict=True))), dim=1)
+
+
+def traced(module: Any, sizes: Branches, mode: str, precision: str, layout: str) -> dict[str, list[int]]:
     memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    module = timm.InceptionDWConv2d(MIXER.channels).to(kind).to(memory_format=memory_format)
-    x = torch.randn(MIXER.batch, MIXER.channels, MIXER.height, MIXER.width, dtype=kind)
+    module = module.to(kind).to(memory_format=memory_format)
+    x = torch.randn(sizes.batch, sizes.channels, sizes.height, sizes.width, dtype=kind)
     x = x.to(memory_format=memory_format).requires_grad_()
     with Moved() as forward, torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "amp-bf16"):
         y = module(x)
@@ -56,17 +77,41 @@ def traced(mode: str, precision: str, layout: str) -> dict[str, list[int]]:
     return forward.bytes if mode == "forward" else backward.bytes
 
 
+def visible(sizes: Branches, mode: str, precision: str, layout: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for move in stock_moves(sizes, precision=precision, layout=layout, mode=mode, device="cpu"):
+        if move.provenance == "visible":
+            total = found.setdefault(move.operation.split()[0], [0, 0])
+            total[0] += move.bytes_read
+            total[1] += move.bytes_written
+    return found
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "amp-bf16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 def test_what_a_trace_shows_is_what_is_called_visible(mode: str, precision: str, layout: str) -> None:
-    expected: dict[str, list[int]] = {}
-    for move in stock_moves(MIXER, precision=precision, layout=layout, mode=mode, device="cpu"):
-        if move.provenance == "visible":
-            total = expected.setdefault(move.operation.split()[0], [0, 0])
-            total[0] += move.bytes_read
-            total[1] += move.bytes_written
-    assert traced(mode, precision, layout) == expected
+    timm = pytest.importorskip("timm.models.inception_next")
+    found = traced(timm.InceptionDWConv2d(MIXER.channels), MIXER, mode, precision, layout)
+    assert found == visible(MIXER, mode, precision, layout)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "amp-bf16"])
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("sizes", [PARTIAL, ALL_JOINED, WHOLE], ids=["partial", "ratio 1", "depthwise"])
+def test_so_it_is_with_one_kernel_on_a_share_of_the_channels_and_on_all(
+    sizes: Branches, mode: str, precision: str, layout: str
+) -> None:
+    assert traced(Stock(sizes), sizes, mode, precision, layout) == visible(sizes, mode, precision, layout)
+
+
+def test_a_convolution_of_all_channels_moves_the_least_and_a_share_of_them_more() -> None:
+    one = WHOLE.elements * 4
+    parameters = 16 * 50 * 4
+    assert stock_bytes(WHOLE) == 2 * one + parameters
+    copied, convolved, joined = 2 * one // 4, 2 * one // 4 + parameters // 4, 2 * one
+    assert stock_bytes(PARTIAL) == copied + convolved + joined
 
 
 @pytest.mark.parametrize(

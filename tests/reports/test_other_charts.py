@@ -92,6 +92,19 @@ def test_a_bound_is_never_below_the_least_bytes(operator: Row, frame: Frame) -> 
     assert list(access(run).data["moved_bytes"]) == [3e8]
 
 
+@pytest.mark.parametrize(("high", "end", "notes"), [(1.5e-5, 1.5e-5, 0), (1e-2, 2e-5, 1)])
+def test_an_interval_that_would_flatten_the_bars_is_cut_and_counted(
+    operator: Row, network: Row, frame: Frame, high: float, end: float, notes: int
+) -> None:
+    interval = {"low_s": 1e-6, "high_s": high}
+    convolution = operator("depthwise_conv", 3, None, "96x56x56", 1e-5, backend="aten") | interval
+    block = network("convnext_tiny", None, None, 1.0, case="block", shape="96x56x56", mode="infer")
+    block |= {"median_s": 1e-5, "part_mixer_s": 1e-5, "parts_share": 1.0} | interval
+    for chart in (access(frame([convolution, COPY])), breakdown(frame([block]))):
+        assert chart.figure.axes[-1].get_xlim()[1] == pytest.approx(1.08e3 * end)
+        assert sum("are cut: 1" in note for note in chart.notes) == notes
+
+
 def test_access_shows_one_shape_and_mode_and_names_the_others(operators: pandas.DataFrame) -> None:
     chart = access(operators)
     assert set(chart.data["shape"]) == {"96x56x56"}
