@@ -28,7 +28,8 @@ PROVENANCE = {
     "M3": "imported counters",
     "M4": "live counters",
 }
-_MOST_LABELS = 40
+# More points than this have no room for all their names.
+_MOST_LABELS = 16
 
 
 def roofline(
@@ -88,7 +89,7 @@ def _notes(data: pandas.DataFrame, good: pandas.DataFrame, roofs: Mapping[str, A
     if doubts:
         notes.append(f"{doubts} points are in doubt: faster than their least bytes allow; the table says why.")
     if len(good) > _MOST_LABELS:
-        notes.append(f"Only the {_MOST_LABELS} fastest points are named; the table has all {len(good)}.")
+        notes.append(f"Of each operation the fastest and the slowest point are named; the table has all {len(good)}.")
     return notes + (
         [f"{len(data) - len(good)} points without flops or bytes are in the table only."]
         if len(data) > len(good)
@@ -134,11 +135,23 @@ def _draw(
             text_colour(look[str(row["case"])], chosen),
             size=6.2,
         )
-        for row in records[:_MOST_LABELS]
+        for row in _named(records)
     ]
     points = [(float(row["intensity_high"]), float(row["flops_per_s"])) for row in records]
     label_points(panel, labels, chosen, points=points, segments=segments, radius=3.6)
     return figure
+
+
+def _named(records: Sequence[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+    """The points, fastest first, that have their names beside them: all, or the first and last of each operation."""
+    if len(records) <= _MOST_LABELS:
+        return list(records)
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for place, row in enumerate(records):
+        first.setdefault(str(row["case"]), place)
+        last[str(row["case"])] = place
+    return [records[place] for place in sorted({*first.values(), *last.values()})]
 
 
 def _limits(panel: Axes, good: pandas.DataFrame, roofs: Mapping[str, Any]) -> None:
@@ -201,8 +214,12 @@ def _along(panel: Axes, left: float, rate: float, text: str, chosen: Theme) -> N
 def _bar(panel: Axes, row: Mapping[Any, Any], number: int, chosen: Theme) -> tuple[float, float, float, float]:
     ink, shape = colour(number, chosen), marker(number)
     low, high, level = float(row["intensity_low"]), float(row["intensity_high"]), float(row["flops_per_s"])
-    panel.plot([low, high], [level, level], color=ink, lw=1.6, alpha=0.55, solid_capstyle="butt", zorder=3)
-    panel.plot(low, level, "|", color=ink, ms=5, mew=1.2, zorder=3)
+    # A bound is no count: thin and pale, and without an end.
+    known = row["provenance"] != "M2"
+    thick, alpha = (1.6, 0.55) if known else (0.7, 0.3)
+    panel.plot([low, high], [level, level], color=ink, lw=thick, alpha=alpha, solid_capstyle="butt", zorder=3)
+    if known:
+        panel.plot(low, level, "|", color=ink, ms=5, mew=1.2, zorder=3)
     panel.plot(high, level, shape, color=ink, ms=marker_size(shape, 4.6), mec=chosen.paper, mew=0.4, zorder=4)
     return low, level, high, level
 

@@ -44,6 +44,19 @@ def test_a_roofline_bar_reaches_from_the_least_to_the_known_bytes_with_its_lette
     assert any("copy 3.200 TB/s" in text for text in texts(chart))
 
 
+def test_of_many_points_the_fastest_and_the_slowest_of_each_operation_are_named() -> None:
+    points = [
+        bar(f"{case} {pace}", "M1", 4e8, case=case) | {"flops_per_s": pace * 1e10}
+        for case in ("depthwise_conv", "inception_dwconv")
+        for pace in range(1, 10)
+    ]
+    ends = {"depthwise_conv 9 M1", "depthwise_conv 1 M1", "inception_dwconv 9 M1", "inception_dwconv 1 M1"}
+    for drawn, named in ((points, ends), (points[:4], {f"depthwise_conv {pace} M1" for pace in range(1, 5)})):
+        chart = roofline(pandas.DataFrame(drawn), {"memory_bytes_per_s": 4e12, "fma_flops_per_s": 6e13})
+        assert {text for text in texts(chart) if text.endswith(" M1")} == named
+        assert any("the table has all 18" in note for note in chart.notes) is (drawn is points)
+
+
 def test_a_roof_that_was_not_measured_is_not_drawn_and_named(tmp_path: Path) -> None:
     chart = roofline(pandas.DataFrame([bar("k7", "M0", 3e8)]), {"memory_bytes_per_s": 3.2e12, "fma_flops_per_s": None})
     assert any("not drawn: float32 multiply-add roof" in note for note in chart.notes)
