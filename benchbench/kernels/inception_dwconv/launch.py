@@ -147,7 +147,7 @@ def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int
     tiles = {
         "square": {"S": window(g.height, rows(g.width, square, 64)), "SEG": square, "V": v},
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
-        "column": {"S": column_rows(g.height, v, itemsize, arch), "SEG": v, "V": v},
+        "column": {"S": column_rows(g.height, v, itemsize, arch, statistics=statistics), "SEG": v, "V": v},
     }
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "THREADS": THREADS}
@@ -183,11 +183,13 @@ def power_of_two(count: int) -> int:
     return int(triton.next_power_of_2(count))
 
 
-def column_rows(height: int, columns: int, itemsize: int, arch: int) -> int:
-    """Rows that a thread of the forward's column branch owns; of 14 x 4 in 16 bits ptxas for sm_100 spills 8 bytes."""
+def column_rows(height: int, columns: int, itemsize: int, arch: int, *, statistics: bool) -> int:
+    """Rows that a thread of the forward's column branch owns: 14, or less where ptxas for sm_100 spills 8 bytes."""
     if arch == 100 and columns == 4 and itemsize == 2:
         return min(10, height)
-    return window(height, 7 if columns == 8 else 14)
+    if columns == 8 or (arch == 100 and columns == 4 and statistics):
+        return window(height, 7)
+    return window(height, 14)
 
 
 def segment(width: int, longest: int, ragged: int) -> int:
