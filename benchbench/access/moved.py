@@ -82,9 +82,9 @@ def traced_bytes(measured: Iterable[Mapping[str, Any]], traffic: Mapping[Spec, M
 
 def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
     """The bytes of the point and where they are from, if they are known."""
-    precision, layout = str(point["precision"]), str(point["layout"])
+    precision, layout = str(point.get("precision")), str(point.get("layout"))
     sizes = branches_of(point)
-    if sizes and point["backend"] == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
+    if sizes and point.get("backend") == "aten" and precision in PRECISIONS and layout in ("nchw", "nhwc"):
         modes = DIRECTIONS[str(point["mode"])]
         yield sum(stock_bytes(sizes, precision=precision, layout=layout, mode=mode) for mode in modes), "derived"
     specs = specs_of(point)
@@ -93,15 +93,22 @@ def _moved(point: Mapping[str, Any], traffic: Mapping[Spec, Mapping[str, Any]]) 
         yield int(sum(traffic[spec]["program_sector_bytes"] for spec in specs) * images), "M1"
 
 
+SIZES = {
+    "depthwise_conv": ("batch", "shape", "kernel_size"),
+    "partial_depthwise_conv": ("batch", "shape", "kernel_size", "ratio"),
+    "inception_dwconv": ("batch", "shape", "kernel_size", "ratio"),
+}
+
+
 def branches_of(point: Mapping[str, Any]) -> Branches | None:
-    """The sizes of a measured point of a depthwise operator; None for any other point."""
-    size = point.get("kernel_size")
-    if point["case"] not in ("depthwise_conv", "partial_depthwise_conv", "inception_dwconv") or size is None:
+    """The sizes of a measured point of a depthwise operator; None for any other, or one without these axes."""
+    case = str(point.get("case"))
+    if case not in SIZES or any(point.get(axis) is None for axis in SIZES[case]):
         return None
     channels, height, width = (int(part) for part in str(point["shape"]).split("x"))
-    batch, square = int(point["batch"]), ((int(size), int(size)),)
-    if point["case"] == "depthwise_conv":
-        return Branches(batch, channels, height, width, channels, square, joined=False)
+    batch, size = int(point["batch"]), int(point["kernel_size"])
+    if case == "depthwise_conv":
+        return Branches(batch, channels, height, width, channels, ((size, size),), joined=False)
     branch = int(channels * Fraction(str(point["ratio"])))
-    kernels = inception_kernels(int(size)) if point["case"] == "inception_dwconv" else square
+    kernels = inception_kernels(size) if case == "inception_dwconv" else ((size, size),)
     return Branches(batch, channels, height, width, branch, kernels)

@@ -67,6 +67,8 @@ def test_what_hardware_counted_is_believed_first_and_for_every_operation() -> No
         {"backend": "naive"},
         {"case": "depthwise_conv", "backend": "triton"},
         {"case": "control_copy"},
+        {"case": "depthwise_conv", "shape": None},
+        {"case": "depthwise_conv", "precision": None},
         {"mode": "infer"},
     ],
 )
