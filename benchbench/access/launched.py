@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,10 +48,7 @@ class Launch:
     @property
     def programs(self) -> int:
         """Programs of the grid."""
-        count = 1
-        for size in self.grid:
-            count *= size
-        return count
+        return math.prod(self.grid)
 
 
 def launch_of(function: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str, Any]) -> Launch:

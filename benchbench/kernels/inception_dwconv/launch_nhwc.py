@@ -73,12 +73,10 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
     g = geometry
     vector = channels_at_once(g)
     across = threads_across(g.branch // vector, vector * itemsize)
-    most, whole = longest_lines(itemsize, arch)
-    # Of longer columns ptxas for sm_100 spills 16 bytes where no thread across idles.
-    tall = arch == 100 and itemsize == 2 and g.height > 28 and g.branch // vector % across == 0
+    is_full = g.branch // vector % across == 0
     shares = {
-        "row": share(g.width, most, whole),
-        "column": share(g.height, 6 if tall else most, whole),
+        "row": share(g.width, *longest_lines("row", g.width, itemsize, arch, is_full=is_full)),
+        "column": share(g.height, *longest_lines("column", g.height, itemsize, arch, is_full=is_full)),
         "square": share(g.height, 7, 7),
     }
     copy_vector, copy_count = copies(g, itemsize)
@@ -96,14 +94,17 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
     return _with_turns(constants, wanted, [*needed, ceil(g.batch * wanted[3])])
 
 
-def longest_lines(itemsize: int, arch: int) -> tuple[int, int]:
+def longest_lines(part: str, length: int, itemsize: int, arch: int, *, is_full: bool) -> tuple[int, int]:
     """The most positions of a line that a thread of the backward takes, of longer lines and of those it has whole.
 
-    With 14 sm_100 spills a few registers, and sm_120 in float32 does where they have neighbours.
+    With 14 sm_100 spills a few registers, and sm_120 in float32 does where they have neighbours. With 7, sm_100 spills
+    16 bytes in 16 bits, in columns longer than 28 where no thread across idles (is_full).
     """
     if itemsize == 4:
         return (8 if arch >= 100 else LONGEST_LINE), LONGEST_LINE
-    return (7, 8) if arch == 100 else (LONGEST_LINE, LONGEST_LINE)
+    if arch != 100:
+        return LONGEST_LINE, LONGEST_LINE
+    return (6 if part == "column" and length > 28 and is_full else 7), 8
 
 
 def channels_at_once(geometry: Geometry) -> int:
