@@ -125,8 +125,9 @@ def test_how_much_points_move_between_sittings_is_found_beside_the_scatter_of_ro
     for offset in (0.0, 0.02):
         moved = offset * noise.standard_normal((400, 50, 1))
         sittings = np.exp(0.01 * noise.standard_normal((400, 50, 8)) + moved)
-        # The estimate of a variance from 400 x 50 means is good to a few percent of all that it is made of.
-        assert between_sittings(list(sittings)) ** 2 == pytest.approx(offset**2, abs=0.03 * (offset**2 + 0.01**2 / 8))
+        # Three standard errors of the variance of normal means, over 50 points of 399 degrees of freedom each.
+        allowed = 3 * np.sqrt(2 / (399 * 50)) * (offset**2 + 0.01**2 / 8)
+        assert between_sittings(list(sittings)) ** 2 == pytest.approx(offset**2, abs=allowed)
 
 
 def test_two_sittings_do_not_tell_how_much_points_move() -> None:
