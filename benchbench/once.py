@@ -1,6 +1,7 @@
 """Every point of a run called once, each behind a marker, for a profiler that counts what the hardware moves.
 
-    ncu --csv --page raw --profile-from-start off --metrics ... python -m benchbench.once RUN_FOLDER > counted.csv
+    ncu --csv --page raw --print-units base --clock-control none --profile-from-start off --metrics ... \
+        python -m benchbench.once RUN_FOLDER > counted.csv
 
 The marker is a kernel of its own name whose grid is the number of the point, so that what a profile shows behind it is
 told to be of that point. Calls before the profiled one compile, choose algorithms and warm up.

@@ -23,6 +23,8 @@ METRICS = (
     "smsp__inst_executed.sum",
     "gpu__time_duration.sum",
 )
+# ncu locks the clocks unless told otherwise, and this suite never sets them.
+OPTIONS = ("--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none")
 _PROCESS = ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream")
 _IDENTITY = (*_PROCESS, "Block Size", "Grid Size", "Device", "CC", "Section Name")
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
@@ -270,7 +272,7 @@ def collect(
         raise ValueError("ncu is not installed: install Nsight Compute, or trace instead (bench traffic)")
     selected = ["--kernel-name", f"regex:^({'|'.join(map(re.escape, kernels))})"] if kernels else []
     ranged = [] if from_start else ["--profile-from-start", "off"]
-    words = [found, "--csv", "--page", "raw", "--metrics", ",".join(METRICS), *ranged, *selected, *command]
+    words = [found, *OPTIONS, "--metrics", ",".join(METRICS), *ranged, *selected, *command]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if "ERR_NVGPUCTRPERM" in done.stdout + done.stderr:
         raise ValueError(PERMISSION)
