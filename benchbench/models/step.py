@@ -6,7 +6,7 @@ as in the authors' benchmark.py (sail-sg/inceptionnext, after timm 0.6.11). Ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -65,7 +65,11 @@ class Step:
         self.model.train(mode == "train")
         if mode == "train":
             self.optimizer = optimizer_of(self.model, optimizer)
-        self.launched = self.model if compiled == "eager" else torch.compile(self.model, mode=compiled)
+        self.launched: Callable[[Tensor], Tensor] = self.model
+        if compiled != "eager":
+            # A class is compiled eight times in a process, of whatever networks; then it silently runs eager.
+            torch._dynamo.reset()
+            self.launched = torch.compile(self.model, mode=compiled)
 
     def infer(self) -> Tensor:
         """The outputs of one batch, in evaluation mode, without gradients."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from benchbench.case import CASES, Workload
 from benchbench.kernels import InceptionDWConv2d
@@ -202,6 +203,28 @@ def test_a_kernel_that_is_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     right = InceptionDWConv2d.forward
     monkeypatch.setattr(InceptionDWConv2d, "forward", lambda self, x: right(self, x) * (1 + 1e-4))
     assert not check(timed, step).ok
+
+
+def test_every_network_of_a_process_is_compiled_however_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, compile_ = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, mode: compile_(model, backend=counted))
+    most = torch._dynamo.config.recompile_limit
+    for _ in range(most + 2):
+        model = Plain()
+        Step(model, batch=2, img_size=8, device="cpu", compiled="default").infer()
+    assert counted.frame_count == most + 2
+
+
+class Plain(nn.Module):
+    """Not of torch.nn's own classes, whose forward is not compiled by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 8 * 8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(x.flatten(1))
+        return outputs
 
 
 @pytest.mark.slow
