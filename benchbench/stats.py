@@ -282,7 +282,8 @@ def _notes(points: Sequence[_Point]) -> dict[str, list[Any]]:
             max((float(r.peak_memory_bytes) for r in p.rounds if r.peak_memory_bytes is not None), default=np.nan)
             for p in points
         ],
-        "compile_s": [_middle([r.compile_s for r in p.rounds if r.compile_s is not None]) for p in points],
+        # A later round may find in the compiler's cache on disk what the first one compiled.
+        "compile_s": [max((r.compile_s for r in p.rounds if r.compile_s is not None), default=np.nan) for p in points],
         "warmup_class": [_agreed(record.warmup_class for record in point.timed) for point in points],
         "capped": [any(record.capped for record in point.timed) for point in points],
         "throttled": [any(_is_throttled(record) for record in point.timed) for point in points],
@@ -301,10 +302,6 @@ def _overhead_bound(cases: Sequence[str], medians: Array) -> NDArray[np.bool_]:
     known = empty[np.isfinite(empty)]
     longest = float(known.max()) if len(known) else 0.0
     return np.asarray(is_overhead_bound(medians, longest), dtype=np.bool_)
-
-
-def _middle(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else float("nan")
 
 
 def _agreed(words: Iterable[str]) -> str:

@@ -165,7 +165,9 @@ def test_joules_an_image_have_an_interval_from_between_the_rounds() -> None:
 def test_phases_and_memory_and_compile_time_are_reported() -> None:
     parts = {"forward_s": (1.0, 3.0), "backward_s": (5.0,), "optimizer_s": (0.5,)}
     found = row(
-        measured("a@1", 0, **parts, peak_memory_bytes=7, compile_s=2.0), measured("a@1", 1, peak_memory_bytes=9)
+        measured("a@1", 0, **parts, peak_memory_bytes=7, compile_s=2.0),
+        measured("a@1", 1, peak_memory_bytes=9, compile_s=0.5),
+        measured("a@1", 2),
     )
     assert (found["forward_s"], found["backward_s"], found["optimizer_s"]) == (2.0, 5.0, 0.5)
     assert (found["peak_memory_bytes"], found["compile_s"]) == (9, 2.0)

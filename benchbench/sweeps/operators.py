@@ -178,7 +178,8 @@ class How:
 class Operator:
     """An operator ready to be launched: parameters in the order of the definition.
 
-    output_dtype: what the backend returned when it was made (the judge's copy of the state says float64).
+    output_dtype: what the backend returned when it was made (the judge's copy of the state says float64). y: the output
+    whose graph the backward mode goes through again and again.
     """
 
     function: Callable[..., Tensor]
@@ -213,6 +214,9 @@ def _workload(
         return y if how.mode == "forward" else _with_gradients(y, state)
 
     def backward(state: Operator) -> Any:
+        if state.y is None:
+            with state.autocast:
+                state.y = state.function(state.x, *state.parameters)
         return _gradients(state.y, state, retain=True)
 
     def exact(state: Operator) -> Any:
@@ -245,7 +249,7 @@ def _make(
 
     scales = [(1.0 / shape[2] / shape[3]) ** 0.5 if len(shape) == 4 else 1.0 for shape in parameters]
     state = Operator(
-        function,
+        _compiled(how, function),
         normal(size).requires_grad_(trains),
         tuple(normal(shape, scale).requires_grad_(trains) for shape, scale in zip(parameters, scales, strict=True)),
         None,
@@ -254,28 +258,33 @@ def _make(
     with state.autocast:
         y = function(state.x, *state.parameters)
     state.output_dtype = y.dtype
-    if not trains:
-        return state
-    state.grad = torch.randn_like(y)
-    state.y = y if how.mode == "backward" else None
+    if trains:
+        state.grad = torch.randn_like(y)
+    # What is compiled makes its own in the first call, so that compiling falls into the time of that call.
+    if how.mode == "backward" and how.compile == "eager":
+        state.y = y
     return state
 
 
 def _function(
     how: How, definition: Callable[..., Tensor], stock: Callable[..., Tensor], device: str
 ) -> Callable[..., Tensor]:
-    """The function of the backend, compiled where asked. Raises Skip for what the device does not have."""
+    """The function of the backend. Raises Skip for what the device does not have."""
     if device == "cpu" and how.backend != "aten":
         raise Skip(f"{how.backend} runs on CUDA devices only")
     if device == "cpu" and how.precision in ("tf32", "fp16", "amp-fp16"):
         raise Skip(f"{how.precision} is not for CPUs")
-    chosen = _kernel(how.backend, definition) if how.backend in ("triton", "naive") else stock
+    return _kernel(how.backend, definition) if how.backend in ("triton", "naive") else stock
+
+
+def _compiled(how: How, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, compiled where asked."""
     if how.compile == "eager":
-        return chosen
+        return function
     import torch
 
     torch._dynamo.reset()
-    return torch.compile(chosen, mode=None if how.compile == "default" else how.compile)
+    return torch.compile(function, mode=None if how.compile == "default" else how.compile)
 
 
 def _kernel(backend: str, definition: Callable[..., Tensor]) -> Callable[..., Tensor]:
