@@ -16,6 +16,8 @@ ALL_BITS = 0x100
 
 FUNCTIONS = ("empty", "empty_like", "empty_strided", "empty_permuted")
 METHODS = ("new_empty", "new_empty_strided")
+# Where the caching allocator of PyTorch (c10/cuda/CUDACachingAllocator) ends what it serves from its small segments.
+SMALL_REQUEST = 1 << 20
 
 
 @contextmanager
@@ -28,8 +30,7 @@ def poisoned(device: Any) -> Iterator[None]:
 
     device = torch.device(device)
     with ExitStack() as stack:
-        if device.type == "cuda":
-            _poison_free_blocks(device)
+        poison_free_blocks(device)
         stack.enter_context(_perturbed_malloc())
         stack.enter_context(_patched_empty())
         yield
@@ -98,14 +99,16 @@ def _perturbed_malloc() -> Iterator[None]:
         mallopt(M_PERTURB, int(os.environ.get("MALLOC_PERTURB_") or 0))
 
 
-def _poison_free_blocks(device: Any) -> None:
-    """Allocate every block that the caching allocator holds free, fill it, and free it again.
+def poison_free_blocks(device: Any) -> None:
+    """Allocate every block that a GPU's caching allocator holds free, fill it, and free it again; no CPU has such.
 
-    Largest first: each request then fits one block exactly, so nothing new is asked of the driver. Blocks of other
+    Largest first: each request then fits a block exactly, so nothing new is asked of the driver. Blocks of other
     streams and of CUDA graphs' own pools are out of reach: no call on this stream is given them either.
     """
     import torch
 
+    if device.type != "cuda":
+        return
     torch.cuda.synchronize(device)
     index = device.index if device.index is not None else torch.cuda.current_device()
     stream = torch.cuda.current_stream(device).cuda_stream
@@ -118,16 +121,26 @@ def _poison_free_blocks(device: Any) -> None:
 
 
 def free_blocks(segments: list[dict[str, Any]], *, device: int, stream: int) -> list[int]:
-    """Sizes in bytes, largest first, of the blocks that the next allocations on this device and stream may get."""
+    """Sizes in bytes, largest first, of requests that take all that the next ones on this device and stream may get.
+
+    A block of a small segment may be larger than any request that is served from it: it is taken in pieces.
+    """
     return sorted(
         (
-            block["size"]
+            size
             for segment in segments
             if segment["device"] == device
             and segment.get("stream", stream) == stream
             and tuple(segment.get("segment_pool_id", (0, 0))) == (0, 0)
             for block in segment["blocks"]
             if block["state"] == "inactive"
+            for size in _pieces(block["size"], is_small=segment.get("segment_type") == "small")
         ),
         reverse=True,
     )
+
+
+def _pieces(size: int, *, is_small: bool) -> Iterator[int]:
+    most = SMALL_REQUEST if is_small else size
+    for start in range(0, size, max(1, most)):
+        yield min(most, size - start)

@@ -302,6 +302,21 @@ def test_a_state_that_verifies_itself_is_compared_pair_by_pair() -> None:
     assert recheck(work, network, verdict).reason.startswith("stage 2")
 
 
+def test_freed_answers_are_poisoned_before_each_mixer_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(verify, "poison_free_blocks", lambda device: seen.append("poisoned"))
+
+    class Network:
+        def verification_pairs(self) -> Any:
+            for name in ("stage 1", "stage 2"):
+                out = convolved(make())
+                seen.append(name)
+                yield name, out, out, out.double()
+
+    assert verify.check(workload(lambda state: None, None), Network()).ok
+    assert seen == ["stage 1", "poisoned", "stage 2", "poisoned"]
+
+
 def test_a_state_whose_inputs_cannot_be_seen_is_refused() -> None:
     hidden = make()
     verdict = check(workload(lambda state: convolved(state()), lambda state: shifted(state())), lambda: hidden)
@@ -535,6 +550,8 @@ def test_only_blocks_that_this_stream_may_be_given_are_poisoned_largest_first() 
         segment(6, segment_pool_id=(0, 1)),
     ]
     assert free_blocks(segments, device=0, stream=7) == [3, 2, 1]
+    assert free_blocks([segment(5 << 19, segment_type="small")], device=0, stream=7) == [1 << 20, 1 << 20, 1 << 19]
+    assert free_blocks([segment(5 << 19, segment_type="large")], device=0, stream=7) == [5 << 19]
     older = [{"device": 0, "blocks": [{"size": 1, "state": "inactive"}]}]
     assert free_blocks(older, device=0, stream=7) == [1]
 
@@ -566,10 +583,7 @@ def test_an_operator_in_c_that_writes_nothing_finds_nan_in_the_freed_blocks_of_a
         pytest.skip("needs a CUDA device")
 
     def call(state: State) -> Any:
-        del_me = convolved(state)
-        shape = del_me.shape
-        del del_me
-        return torch.tensor([], device="cuda").resize_(shape)
+        return torch.tensor([], device="cuda").resize_(state.x.shape)
 
     x, weight, grad_y = (t.detach().cuda() for t in vars(make(size=65)).values())
     assert "as if never written" in check(workload(call, shifted), State(x, weight, grad_y)).reason
