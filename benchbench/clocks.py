@@ -6,6 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+# A step of the calibration, some 5 ms of a busy GPU, and for how long a clock that still rises is waited for.
+CALIBRATION_CYCLES = 10_000_000
+CALIBRATION_S = 0.5
+
 
 class Clock(Protocol):
     """A device's timeline as the host sees it. Marks, holds and flushes queue behind what was launched before."""
@@ -91,18 +95,20 @@ class EventClock:
         torch.cuda.set_device(self._device)
         self._stream = torch.cuda.current_stream(self._device)
         cache = torch.cuda.get_device_properties(self._device).L2_cache_size
-        self._buffer = torch.empty(2 * max(cache, 2**20), dtype=torch.uint8, device=self._device)
+        self._buffer = torch.zeros(max(cache, 2**20) // 2, dtype=torch.float32, device=self._device)
+        self._sum = torch.empty((), dtype=torch.float32, device=self._device)
         self._cycles_per_s = self._calibrate()
 
     def _calibrate(self) -> float:
-        """Cycles that the waiting kernel counts in a second, at the clock that the GPU reaches when busy."""
-        rates = []
-        for cycles in (1_000_000, 10_000_000):
+        """Cycles that the waiting kernel counts in a second, once the GPU has left the clock at which it idles."""
+        rates = [0.0]
+        began = self.now()
+        while len(rates) < 3 or (rates[-1] > 1.02 * rates[-2] and self.now() - began < CALIBRATION_S):
             first = self.mark()
-            self._torch.cuda._sleep(cycles)
+            self._torch.cuda._sleep(CALIBRATION_CYCLES)
             last = self.mark()
             self.synchronize()
-            rates.append(cycles / self.between(first, last))
+            rates.append(CALIBRATION_CYCLES / self.between(first, last))
         return max(rates)
 
     def now(self) -> float:
@@ -128,7 +134,8 @@ class EventClock:
             self._torch.cuda._sleep(int(seconds * self._cycles_per_s))
 
     def flush(self) -> None:
-        self._buffer.zero_()
+        # Reads, so that the next call does not pay for writing back what a flush that writes leaves behind.
+        self._torch.sum(self._buffer, dim=0, out=self._sum)
 
 
 def clock_for(device: str) -> Clock:

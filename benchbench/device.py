@@ -38,7 +38,7 @@ def has_gpu() -> bool:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1"):
         return False
-    if not any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg")):
+    if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()):
         return False
     try:
         return not version("torch").endswith("+cpu")

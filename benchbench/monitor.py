@@ -53,9 +53,10 @@ class Monitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin a block: forget what was seen, look once, and go on looking."""
+        """Begin a block: forget what was seen, look once, and go on looking. A block that nobody ended is over."""
         if self.gpu is None:
             return
+        self._end()
         self.looks = []
         self._done = threading.Event()
         self._began_s = self.clock()
@@ -72,9 +73,7 @@ class Monitor:
         """
         if self.gpu is None or self._thread is None:
             return {}
-        self._done.set()
-        self._thread.join()
-        self._thread = None
+        self._end()
         self.look()
         energy_j, over_s = self.gpu.energy_j(), self.clock()
         drawn = None if energy_j is None or self._energy_j is None else energy_j - self._energy_j
@@ -83,6 +82,12 @@ class Monitor:
             "energy_j": drawn,
             "other_processes": self.gpu.other_processes(context=_has_context()),
         }
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._done.set()
+            self._thread.join()
+            self._thread = None
 
     def look(self) -> None:
         """Look once, now."""

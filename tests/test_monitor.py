@@ -41,6 +41,16 @@ def test_joules_are_the_difference_of_the_total_energy_counter(monkeypatch: pyte
     assert seen["other_processes"] == 0
 
 
+def test_a_block_that_nobody_ended_looks_no_more_once_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = Monitor(opened(monkeypatch, {}), interval_s=9.0)
+    monitor.start()
+    forgotten = monitor._thread
+    monitor.start()
+    assert forgotten is not None
+    assert not forgotten.is_alive()
+    assert monitor.stop()["looks"] == 2
+
+
 @pytest.mark.parametrize(
     ("getter", "field"),
     [
