@@ -19,8 +19,11 @@ from benchbench.store import Run, Writer
 __all__ = ["CannotMeasure", "Listener", "Outcome", "Settings", "Turn", "order", "rounds_of", "sweep"]
 
 LEAST_TIME_LIMIT_S = 60.0
+# A training step of a network with our kernels compiles eight to ten of them, each up to half a minute on a busy core.
+KERNELS_TIME_LIMIT_S = 300.0
 COMPILING_TIME_LIMIT_S = 900.0
 EXPECTED_TIMES = 20
+OF_TRITON = ("triton", "triton-blocks", "naive")
 
 
 def rounds_of(points: Sequence[Point], rounds: int) -> list[Turn]:
@@ -256,9 +259,16 @@ class _Lane:
     def _limit_s(self, point: Point) -> float:
         if self._settings.timeout_s is not None:
             return self._settings.timeout_s
-        compiles = str(point.params.get("compile", "eager")) != "eager"
-        least = COMPILING_TIME_LIMIT_S if compiles else LEAST_TIME_LIMIT_S
-        return max(least, EXPECTED_TIMES * self._took_s.get(point.key, 0.0))
+        return max(_least_limit_s(point), EXPECTED_TIMES * self._took_s.get(point.key, 0.0))
+
+
+def _least_limit_s(point: Point) -> float:
+    """The time limit of a point that was not measured before: longer where it compiles, or tries batch after batch."""
+    if str(point.params.get("compile", "eager")) != "eager":
+        return COMPILING_TIME_LIMIT_S
+    if point.params.get("backend") in OF_TRITON or point.params.get("batch") == AUTO:
+        return KERNELS_TIME_LIMIT_S
+    return LEAST_TIME_LIMIT_S
 
 
 def _copy_of(record: Record, controls: frozenset[str]) -> Iterator[tuple[int, float]]:

@@ -25,6 +25,16 @@ from benchbench.record import Record, to_line
 from benchbench.registry import register_cases
 
 Copies = Sequence[tuple[int, float]]
+# What is said of a device error after which no launch of this process can be trusted, in small letters: PyTorch's and
+# CUDA's own words, Triton's launcher's, and those of cuDNN and cuBLAS for a kernel that failed.
+DEVICE_FAULTS = (
+    "cuda error",
+    "acceleratorerror",
+    "illegal memory access",
+    "triton error [cuda]",
+    "status_execution_failed",
+    "status_internal_error",
+)
 NO_DEVICE = "none"  # for cases that need no torch, such as the fake ones of the tests
 
 
@@ -51,6 +61,7 @@ class Bench:
     prepare: params -> context in which the point lives, yielding the effective switches.
     check, recheck: (workload, state[, verdict]) -> verdict, before and after timing.
     measure: (launch, phases, cache, marked) -> samples.
+    cache_bytes: of the GPU's L2. What a warm one holds is not judged by copies: PyTorch's is no roof there.
     """
 
     device: str
@@ -60,6 +71,7 @@ class Bench:
     measure: Callable[..., Any]
     monitor: Any = None
     energy: Callable[[Callable[[], Any]], float | None] = lambda launch: None
+    cache_bytes: int = 0
 
 
 def main(answers: int) -> None:
@@ -141,9 +153,17 @@ def set_up(job: Job) -> tuple[Bench, dict[str, Any]]:
     def prepare(params: Mapping[str, Value]) -> Any:
         return machine.switches(str(params.get("precision", "fp32")), str(params.get("backend", "aten")))
 
-    monitor = machine.Monitor(job.device)
-    bench = Bench(job.device, prepare, verify.check, verify.recheck, measure, monitor, _energy_meter(job.device))
-    description = machine.describe(job.device)
+    monitor, description = machine.Monitor(job.device), machine.describe(job.device)
+    bench = Bench(
+        job.device,
+        prepare,
+        verify.check,
+        verify.recheck,
+        measure,
+        monitor,
+        _energy_meter(job.device),
+        description["gpu_l2_bytes"] or 0,
+    )
     return bench, {"description": description, "testbed": machine.testbed(description), "gpus": _locks(job)}
 
 
@@ -200,7 +220,7 @@ def measure_point(point: Point, job: Job, bench: Bench, *, copies: Copies = (), 
         record = Record(**place | found)
         # Copies and roofs are what the others are judged by.
         judged = record.status == "ok" and CASES[point.case].kind in ("operator", "network")
-        return _unless_impossible(record, copies) if judged else record
+        return _unless_impossible(record, copies, bench.cache_bytes) if judged else record
     except Skip as reason:
         return Record(**place, status="skip", reason=str(reason))
     except Exception as error:
@@ -213,13 +233,16 @@ def _measured(
     workload: Workload, point: Point, job: Job, bench: Bench, machine_state: dict[str, Any], verified: bool
 ) -> dict[str, Any]:
     _seed(bench.device, zlib.crc32(point.key.encode()) ^ job.seed)
+    held = memory.held(bench.device)
     state = workload.make(bench.device)
     found: dict[str, Any] = {}
-    if str(point.params.get("compile", "eager")) != "eager":
+    is_compiled = str(point.params.get("compile", "eager")) != "eager"
+    if is_compiled or bench.device.startswith("cuda"):
+        # The first call compiles, and on a GPU tries algorithms that may take more memory than the one it chooses.
         began = time.perf_counter()
         workload.call(state)
-        found["compile_s"] = time.perf_counter() - began
-    with _nothing() if bench.device == NO_DEVICE else memory.peak_memory(bench.device) as peak:
+        found |= {"compile_s": time.perf_counter() - began} if is_compiled else {}
+    with _nothing() if bench.device == NO_DEVICE else memory.peak_memory(bench.device, before=held) as peak:
         labels = _labels(workload, state, bench)
     found |= labels | {"peak_memory_bytes": peak.get("bytes")}
     if labels.get("kernels"):
@@ -266,18 +289,22 @@ def _largest_batch_of(point: Point, bench: Bench) -> int:
     if not bench.device.startswith("cuda"):
         raise Skip("--batch auto finds what fits a GPU: on a CPU name a batch")
 
+    def attempt(batch: int, *, verified: bool) -> None:
+        workload = CASES[point.case].workload({**point.params, "batch": batch})
+        state = workload.make(bench.device)
+        workload.call(state)
+        if verified:
+            bench.check(workload, state)
+
     def fits(batch: int, *, verified: bool) -> bool:
         try:
-            workload = CASES[point.case].workload({**point.params, "batch": batch})
-            state = workload.make(bench.device)
-            workload.call(state)
-            if verified:
-                bench.check(workload, state)
+            attempt(batch, verified=verified)
         except Exception as error:
             if _status_of(error) != "oom":
                 raise
             return False
         finally:
+            # After the attempt has let go of what it took.
             memory.empty_caches(bench.device)
         return True
 
@@ -288,10 +315,14 @@ def _largest_batch_of(point: Point, bench: Bench) -> int:
     return memory.largest_batch(lambda batch: fits(batch, verified=True), most=called)
 
 
-def _unless_impossible(record: Record, copies: Copies) -> Record:
+def _unless_impossible(record: Record, copies: Copies, cache_bytes: int) -> Record:
     """The record, marked impossible where the copies of its round say that memory cannot have moved its bytes."""
     from benchbench.stats import impossible
 
+    assert record.work is not None
+    moved = record.work["bytes_read"] + record.work["bytes_written"]
+    if record.params.get("cache") == "warm" and moved <= cache_bytes:
+        return record
     reason = impossible(record, copies)
     return replace(record, status="impossible", reason=reason) if reason else record
 
@@ -370,7 +401,7 @@ def _status_of(error: Exception) -> str:
 
 def _breaks_the_context(text: str) -> bool:
     """Whether the message is of a device error after which no launch of this process can be trusted."""
-    return any(sign in text.lower() for sign in ("cuda error", "acceleratorerror", "illegal memory access"))
+    return any(sign in text.lower() for sign in DEVICE_FAULTS)
 
 
 def _is_broken(record: Record) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchbench import run as sweeping
+from benchbench.case import Value
 from benchbench.plan import Point
 from benchbench.record import Record
 from benchbench.run import Settings
@@ -293,6 +294,19 @@ class Finder:
 
     def stop(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("params", "limit_s"),
+    [
+        ({"backend": "aten", "batch": 128}, 60.0),
+        ({"backend": "triton"}, 300.0),
+        ({"batch": "auto"}, 300.0),
+        ({"backend": "triton", "compile": "default"}, 900.0),
+    ],
+)
+def test_a_point_that_compiles_first_has_longer(params: dict[str, Value], limit_s: float) -> None:
+    assert sweeping._least_limit_s(Point("a", "a", 1, params)) == limit_s
 
 
 def test_the_batch_that_auto_found_is_that_of_every_round_and_of_a_continued_run(

@@ -20,6 +20,9 @@ from benchbench.work import Work
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "oom"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "crash"),
+        (RuntimeError("Triton Error [CUDA]: misaligned address"), "crash"),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), "oom"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "crash"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "fail"),
         (ZeroDivisionError("division by zero"), "fail"),
     ],
@@ -43,6 +46,42 @@ def point(case: str, **params: object) -> Point:
 
 def measured(bench: worker.Bench, chosen: Point, **more: object) -> worker.Record:
     return worker.measure_point(chosen, worker.Job("cpu", QUICK_CPU.policy), bench, **more)  # type: ignore[arg-type]
+
+
+def test_a_fault_of_the_device_is_kept_though_nothing_can_be_given_back_after_it(
+    bench: worker.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def fault(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fault)
+    monkeypatch.setitem(CASES, "faulty", Case("faulty", (), lambda: Workload(fault, fault, Work(1, 1, 1, 1))))
+    record = measured(replace(bench, device="cuda:0"), Point("faulty", "faulty", 1, {}))
+    assert (record.status, "illegal memory access" in record.reason) == ("crash", True)
+
+
+def test_a_compiled_operator_s_first_call_is_the_one_that_compiles(
+    bench: worker.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    compile_, counted = torch.compile, CompileCounter()
+    monkeypatch.setattr(torch, "compile", lambda function, mode: compile_(function, backend=counted))
+    for mode in ("forward", "backward"):
+        counted.clear()
+        chosen = point("depthwise_conv", shape="8x6x6", compile="default", mode=mode)
+        workload = CASES["depthwise_conv"].workload(dict(chosen.params))
+        state = workload.make("cpu")
+        assert counted.frame_count == 0
+        workload.call(state)
+        assert counted.frame_count == 1
+        record = measured(bench, chosen)
+        assert record.status == "ok"
+        assert record.compile_s is not None
 
 
 def test_auto_is_a_skip_on_a_cpu(bench: worker.Bench) -> None:
@@ -111,6 +150,11 @@ def test_a_time_that_memory_cannot_have_taken_is_impossible(bench: worker.Bench)
     assert measured(bench, chosen, copies=((moved, 1e-9),)).status == "ok"
     assert measured(bench, chosen, copies=((moved, 10.0),)).status == "impossible"
     assert measured(bench, point("control_copy", kibibytes=64), copies=((2 * 64 * 1024, 10.0),)).status == "ok"
+    # What a GPU's warm L2 holds may be faster than PyTorch's copy; what is read from memory may not.
+    small, large = (replace(bench, cache_bytes=size) for size in (moved - 1, moved))
+    warm, cold = (point("depthwise_conv", shape="24x16x16", cache=cache) for cache in ("warm", "cold"))
+    judged = [measured(b, p, copies=((moved, 10.0),)).status for b, p in ((small, warm), (large, warm), (large, cold))]
+    assert judged == ["impossible", "ok", "impossible"]
 
 
 def test_a_training_point_has_the_times_of_its_parts() -> None:
