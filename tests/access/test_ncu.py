@@ -173,7 +173,7 @@ def test_live_collection_reads_what_ncu_prints(tmp_path: Path) -> None:
     found = collect(["python", "-c", "pass"], kernels=["forward_kernel"], tool=tool)
     assert [launch.kernel for launch in found] == ["forward_kernel", "copy"]
     asked = (tmp_path / "asked").read_text()
-    assert "--csv --page raw" in asked
+    assert "--csv --page raw --print-units base --clock-control none" in asked
     assert asked.strip().endswith("python -c pass")
 
 
