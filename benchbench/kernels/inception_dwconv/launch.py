@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd, prod
 from typing import Any
 
 import torch
 import triton
 
-from . import launch_nhwc
+from . import launch_nhwc, launch_table
 
 THREADS = 128
 # What a kernel is compiled with to run one part alone is the part's place here; -1 is all of them.
@@ -28,6 +28,7 @@ SUMMED = 128
 COPY_VECTORS = 8
 # Where a program copies the identity and gives its moments: elements of an image, of each plane at most, and images.
 COPIED_ELEMENTS, COPIED_LANES, COPIED_IMAGES = 1024, 512, 8
+Choices = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def plan(
     out_dtype: torch.dtype | None = None,
     direction: str = "forward",
     batch_stride: int | None = None,
+    choices: Choices | None = None,
 ) -> Plan:
     """The launch of one call. Used by the launchers, by `bench traffic` and by `bench resources` alike.
 
@@ -107,7 +109,9 @@ def plan(
     branch: channels of each branch, by default C // 8. arch: 10 * major + minor of the compute capability.
     direction: "forward", "statistics" (forward with the moments of y's channels) or "backward". batch_stride: elements
     between images of x, by default C H W.
-    Raises ValueError for what has no plan.
+    choices: of the rules below, those to overrule: constants by name ("ROW_S": 2), and "maxnreg" (0: all registers). By
+    default what was measured to be faster on the architecture (`launch_table`); {} is the rules alone.
+    Raises ValueError for what has no plan, and for a choice that the planner does not leave open.
     """
     batch, channels, height, width = shape
     geometry = Geometry(batch, channels, height, width, channels // 8 if branch is None else branch, square, band)
@@ -116,7 +120,27 @@ def plan(
         raise ValueError(f"no plan for layout {layout!r}, direction {direction!r}; there are: {known}")
     itemsize = min(dtype.itemsize, (out_dtype or dtype).itemsize)
     stride = prod(shape[1:]) if batch_stride is None else batch_stride
-    return PLANNERS[layout, direction](geometry, itemsize, stride, arch)
+    if choices is None:
+        choices = launch_table.choices_of(geometry, itemsize, layout, direction, arch)
+    return _chosen(PLANNERS[layout, direction](geometry, itemsize, stride, arch, choices), choices)
+
+
+def _chosen(found: Plan, choices: Choices) -> Plan:
+    """The plan with its registers chosen. Raises ValueError for a choice that did not reach it."""
+    for name, value in choices.items():
+        if name != "maxnreg" and found.constants.get(name) != value:
+            raise ValueError(f"{name}={value} is no choice of {found.layout} {found.direction} here")
+    return replace(found, maxnreg=choices["maxnreg"] or None) if "maxnreg" in choices else found
+
+
+def overruled(tiles: Mapping[str, Mapping[str, int]], choices: Choices) -> dict[str, dict[str, int]]:
+    """The tile of each part, with the choices that are named after it: "ROW_S" is S of the row's."""
+    found = {
+        part: {key: choices.get(f"{part.upper()}_{key}", value) for key, value in tile.items()}
+        for part, tile in tiles.items()
+    }
+    # A column's thread has one vector of columns.
+    return found | {"column": found["column"] | {"SEG": found["column"]["V"]}}
 
 
 def vector(length: int, itemsize: int) -> int:
@@ -136,7 +160,9 @@ def grouped(units: int, batch: int, threads: int = THREADS) -> int:
     return min(groups, key=lambda group: (triton.cdiv(group * units, threads) * threads / group, group))
 
 
-def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, *, statistics: bool = False) -> Plan:
+def nchw_forward(
+    geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices, *, statistics: bool = False
+) -> Plan:
     """Threads own small windows of one plane: see the docstring of `triton_nchw_forward`.
 
     With statistics a plane has a power of two of threads, and what is left of them idles.
@@ -149,6 +175,7 @@ def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
         "column": {"S": column_rows(g.height, v, itemsize, arch, statistics=statistics), "SEG": v, "V": v},
     }
+    tiles = overruled(tiles, choices)
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "THREADS": THREADS}
     moments = {}
@@ -160,7 +187,7 @@ def nchw_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int
         parts = {"identity": g.batch // images * programs}
         constants |= {"COPY": COPIED_ELEMENTS, "COPY_LANES": lanes, "COPY_IMAGES": images}
     else:
-        copy = copied(g, itemsize)
+        copy = choices.get("COPY", copied(g, itemsize))
         parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
         constants |= {"COPY": copy, "COPY_LANES": 0, "COPY_IMAGES": 0}
     for name, tile in tiles.items():
@@ -204,27 +231,27 @@ def rows(width: int, columns: int, most: int) -> int:
     return max(1, min(2, 28 // width)) if columns == width else min(8, most // columns)
 
 
-def nchw_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+def nchw_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices) -> Plan:
     """The forward pass with the moments of y's channels."""
-    return nchw_forward(geometry, itemsize, batch_stride, arch, statistics=True)
+    return nchw_forward(geometry, itemsize, batch_stride, arch, choices, statistics=True)
 
 
-def nhwc_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+def nhwc_forward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices) -> Plan:
     """Threads own runs of a line, two channels wide: see the docstring of `triton_nhwc_forward`."""
-    return Plan("forward", "nhwc", geometry, *launch_nhwc.forward(geometry, itemsize, batch_stride))
+    return Plan("forward", "nhwc", geometry, *launch_nhwc.forward(geometry, itemsize, batch_stride, choices))
 
 
-def nhwc_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+def nhwc_statistics(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices) -> Plan:
     """The forward pass with the moments of y's channels."""
-    return Plan("statistics", "nhwc", geometry, *launch_nhwc.statistics(geometry, itemsize, batch_stride))
+    return Plan("statistics", "nhwc", geometry, *launch_nhwc.statistics(geometry, itemsize, batch_stride, choices))
 
 
-def nhwc_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+def nhwc_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices) -> Plan:
     """The same, with the sums of the weight gradients in registers: see the docstring of `triton_nhwc_backward`."""
-    return Plan("backward", "nhwc", geometry, *launch_nhwc.backward(geometry, itemsize, batch_stride, arch))
+    return Plan("backward", "nhwc", geometry, *launch_nhwc.backward(geometry, itemsize, batch_stride, arch, choices))
 
 
-def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> Plan:
+def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Choices) -> Plan:
     """Threads own windows of one channel over many images: see the docstring of `triton_nchw_backward`."""
     g = geometry
     v = vector(g.width, itemsize)
@@ -234,7 +261,8 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
         "row": {"S": window(g.height, rows(g.width, row, 32)), "SEG": row, "V": v},
         "column": {"S": min(3, g.height) if v == 8 else window(g.height, 7 if v == 4 else 14), "SEG": v, "V": v},
     }
-    copy = copied(g, itemsize)
+    tiles = overruled(tiles, choices)
+    copy = choices.get("COPY", copied(g, itemsize))
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
     parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
@@ -244,7 +272,8 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
         # sm_100 it writes out more of the row branch's loop in the whole kernel than it does in that branch alone.
         summed = SUMMED // 2 if name == "row" and arch == 100 else SUMMED
         wanted = 1 if name == "column" and v == 8 else max(1, summed // (tile["S"] * tile["SEG"]))
-        tile["TILES"] = min(wanted, triton.next_power_of_2(triton.cdiv(units, THREADS)))
+        most = triton.next_power_of_2(triton.cdiv(units, THREADS))
+        tile["TILES"] = choices.get(f"{name.upper()}_TILES", min(wanted, most))
         parts[name] = g.branch * triton.cdiv(units, tile["TILES"] * THREADS)
         constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
     del constants["COLUMN_SEG"]
@@ -258,8 +287,8 @@ def copied(geometry: Geometry, itemsize: int) -> int:
     return min(COPY_VECTORS * THREADS * VECTOR_BYTES // itemsize, int(triton.next_power_of_2(max(chunk, 1))))
 
 
-Planner = Callable[[Geometry, int, int, int], Plan]
-# (layout, direction) -> planner(geometry, itemsize, batch_stride, arch)
+Planner = Callable[[Geometry, int, int, int, Choices], Plan]
+# (layout, direction) -> planner(geometry, itemsize, batch_stride, arch, choices)
 PLANNERS: dict[tuple[str, str], Planner] = {
     ("nchw", "forward"): nchw_forward,
     ("nhwc", "forward"): nhwc_forward,

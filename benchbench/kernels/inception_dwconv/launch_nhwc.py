@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, gcd
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ NO_STATISTICS |= {"STATISTICS": False, "COPY_WHOLE": False}
 PARTS = ("row", "column", "square", "identity")
 
 
-def forward(geometry: Geometry, itemsize: int, batch_stride: int) -> tuple[Constants, dict[str, int]]:
+def forward(
+    geometry: Geometry, itemsize: int, batch_stride: int, choices: Mapping[str, int]
+) -> tuple[Constants, dict[str, int]]:
     """The constants of the forward kernel, and the programs of each part. itemsize: of the narrower of x and y."""
     g = geometry
     vector = channels_at_once(g)
-    shares = {"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}
-    copy_vector, copy_count = copies(g, itemsize)
+    shares = overruled({"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}, choices)
+    copy_vector, copy_count = copies(g, itemsize, choices)
     wanted = [places(g, part, shares[part]) * (g.branch // vector) / THREADS for part in PARTS[:3]]
     wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
     constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count) | NO_STATISTICS
@@ -43,13 +45,13 @@ def forward(geometry: Geometry, itemsize: int, batch_stride: int) -> tuple[Const
 
 
 def statistics(
-    geometry: Geometry, itemsize: int, batch_stride: int
+    geometry: Geometry, itemsize: int, batch_stride: int, choices: Mapping[str, int]
 ) -> tuple[Constants, dict[str, int], dict[str, int]]:
     """The same for the forward kernel with moments, and the rows of moments of each part."""
     g = geometry
     vector = channels_at_once(g)
-    shares = {"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}
-    constants = _constants(g, batch_stride, vector, shares, *copies(g, itemsize)) | {"STATISTICS": True}
+    shares = overruled({"row": share(g.width), "column": share(g.height), "square": share(g.height, 7, 7)}, choices)
+    constants = _constants(g, batch_stride, vector, shares, *copies(g, itemsize, choices)) | {"STATISTICS": True}
     constants["ACROSS"] = across = threads_across(g.branch // vector, vector * itemsize)
     slices = triton.cdiv(g.branch // vector, across)
     runs = {part: places(g, part, shares[part]) for part in PARTS[:3]}
@@ -68,18 +70,21 @@ def statistics(
     return *_with_turns(constants, wanted, needed), rows
 
 
-def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) -> tuple[Constants, dict[str, int]]:
+def backward(
+    geometry: Geometry, itemsize: int, batch_stride: int, arch: int, choices: Mapping[str, int]
+) -> tuple[Constants, dict[str, int]]:
     """The constants of the backward kernel, and the programs of each part."""
     g = geometry
     vector = channels_at_once(g)
-    across = threads_across(g.branch // vector, vector * itemsize)
+    across = choices.get("ACROSS", threads_across(g.branch // vector, vector * itemsize))
     is_full = g.branch // vector % across == 0
     shares = {
         "row": share(g.width, *longest_lines("row", g.width, itemsize, arch, is_full=is_full)),
         "column": share(g.height, *longest_lines("column", g.height, itemsize, arch, is_full=is_full)),
         "square": share(g.height, 7, 7),
     }
-    copy_vector, copy_count = copies(g, itemsize)
+    shares = overruled(shares, choices)
+    copy_vector, copy_count = copies(g, itemsize, choices)
     constants = _constants(g, batch_stride, vector, shares, copy_vector, copy_count) | {"ACROSS": across}
     slices = triton.cdiv(g.branch // vector, across)
     wanted, needed = [], []
@@ -87,7 +92,7 @@ def backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: int) ->
         runs = places(g, part, shares[part])
         programs = g.batch * runs * across * slices / THREADS
         steps = max(s for s in (1, 2, 4, 8) if s == 1 or programs / s >= BRANCH_PROGRAMS)
-        constants[f"STEPS_{part.upper()}"] = steps
+        steps = constants[f"STEPS_{part.upper()}"] = choices.get(f"STEPS_{part.upper()}", steps)
         wanted.append(runs * across * slices / (THREADS * steps))
         needed.append(triton.cdiv(g.batch * runs * across, THREADS * steps) * slices)
     wanted.append(g.plane * (g.identity // copy_vector) / (copy_count * THREADS))
@@ -120,6 +125,11 @@ def share(length: int, most: int = LONGEST_LINE, whole: int = LONGEST_LINE) -> i
     return min(range(most, most // 2, -1), key=lambda positions: triton.cdiv(length, positions) * positions)
 
 
+def overruled(shares: Mapping[str, int], choices: Mapping[str, int]) -> dict[str, int]:
+    """The shares, with the choices that are named after them: "SHARE_ROW" is the row's."""
+    return {part: choices.get(f"SHARE_{part.upper()}", positions) for part, positions in shares.items()}
+
+
 def places(geometry: Geometry, part: str, positions: int) -> int:
     """Runs of so many positions along all lines of one channel of one image."""
     lines, length = geometry.width, geometry.height
@@ -129,11 +139,12 @@ def places(geometry: Geometry, part: str, positions: int) -> int:
     return runs
 
 
-def copies(geometry: Geometry, itemsize: int) -> tuple[int, int]:
+def copies(geometry: Geometry, itemsize: int, choices: Mapping[str, int]) -> tuple[int, int]:
     """(elements of a vector, vectors of a thread) of the copy: as alignment allows, COPY_VECTORS x 16 bytes in all."""
     run = gcd(geometry.identity, 3 * geometry.branch)
     vector = min(run & -run, VECTOR_BYTES // itemsize)
-    return vector, min(2 * COPY_VECTORS, COPY_VECTORS * VECTOR_BYTES // (vector * itemsize))
+    count = min(2 * COPY_VECTORS, COPY_VECTORS * VECTOR_BYTES // (vector * itemsize))
+    return vector, choices.get("COPY_COUNT", count)
 
 
 def threads_across(groups: int, group_bytes: int) -> int:
