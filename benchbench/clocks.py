@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-# A step of the calibration, some 5 ms of a busy GPU, and for how long a clock that still rises is waited for.
+# A step of the calibration, some 5 ms of a busy GPU; for how long it goes on at least, and while the clock still rises.
 CALIBRATION_CYCLES = 10_000_000
-CALIBRATION_S = 0.5
+CALIBRATION_S = (0.05, 0.5)
 
 
 class Clock(Protocol):
@@ -102,8 +102,8 @@ class EventClock:
     def _calibrate(self) -> float:
         """Cycles that the waiting kernel counts in a second, once the GPU has left the clock at which it idles."""
         rates = [0.0]
-        began = self.now()
-        while len(rates) < 3 or (rates[-1] > 1.02 * rates[-2] and self.now() - began < CALIBRATION_S):
+        began, (least_s, most_s) = self.now(), CALIBRATION_S
+        while (spent := self.now() - began) < least_s or (rates[-1] > 1.02 * rates[-2] and spent < most_s):
             first = self.mark()
             self._torch.cuda._sleep(CALIBRATION_CYCLES)
             last = self.mark()

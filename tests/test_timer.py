@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchbench import clocks, timer
-from benchbench.clocks import HostClock, clock_for, last_level_cache_bytes
-from benchbench.timer import Policy, Stopping, measure
+from benchbench import timer
+from benchbench.clocks import HostClock, clock_for
+from benchbench.timer import Policy, measure
 
 WARM = Policy(cache="warm", warmup_floor_s=0.01, warmup_cap_s=0.2)
 COLD = Policy(cache="cold", warmup_floor_s=0.01, warmup_cap_s=0.2)
@@ -304,18 +303,6 @@ def test_on_a_cpu_both_clocks_are_the_host_s(monkeypatch: pytest.MonkeyPatch) ->
     assert samples.clock == "host"
 
 
-def test_the_cpu_s_flush_covers_twice_its_last_level_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for index, size in (("index0", "48K"), ("index2", "2048K"), ("index3", "3M")):
-        (tmp_path / index).mkdir()
-        (tmp_path / index / "size").write_text(size + "\n")
-    assert last_level_cache_bytes(tmp_path) == 3 * 2**20
-    assert last_level_cache_bytes(tmp_path / "nothing") == 32 * 2**20
-    monkeypatch.setattr(clocks, "last_level_cache_bytes", lambda: 1000)
-    clock = HostClock()
-    clock.flush()
-    assert clock._buffer.nbytes == 2000
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -334,58 +321,6 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> Non
         Policy(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_device_without_a_clock_is_refused() -> None:
-    with pytest.raises(ValueError, match="no clock for device 'mps'"):
-        clock_for("mps")
-
-
-def autoregression(generator: np.random.Generator, count: int, rho: float) -> np.ndarray:
-    noise = generator.standard_normal(count)
-    found = np.empty(count)
-    found[0] = noise[0]
-    for i in range(1, count):
-        found[i] = rho * found[i - 1] + np.sqrt(1 - rho**2) * noise[i]
-    return found
-
-
-class StopsAtOnce(Stopping):
-    """Without the second look: one narrow interval is enough."""
-
-    def look(self, times: Sequence[float], elapsed_s: float) -> bool:
-        self._was_narrow = True
-        return super().look(times, elapsed_s)
-
-
-def covered_after_stopping(rho: float, deviation: float, series: int, rule: type[Stopping] = Stopping) -> float:
-    """How often the interval holds the true median where the series stopped."""
-    generator = np.random.default_rng(11)
-    policy, hits = Policy(max_samples=400), 0
-    for _ in range(series):
-        times = 1 + deviation * autoregression(generator, policy.max_samples, rho)
-        stopping, count, stop = rule(policy), 0, False
-        while not stop:
-            count += stopping.next_look(count)
-            stop = stopping.look(times[:count].tolist(), 0.0)
-        hits += stopping.interval[0] <= 1 <= stopping.interval[1]
-    return hits / series
-
-
-@pytest.mark.simulation
-@pytest.mark.parametrize("rho", [0.0, 0.3, 0.6])
-def test_intervals_still_cover_after_stopping_on_their_width(rho: float) -> None:
-    for deviation in (0.005, 0.01):
-        covered = covered_after_stopping(rho, deviation, 2000)
-        print(f"stopped on width, rho {rho}, deviation {deviation:.1%}: 95 % interval covers {covered:.1%}")
-        assert covered >= 0.92
-
-
-@pytest.mark.simulation
-def test_stopping_at_the_first_narrow_look_covers_less() -> None:
-    once, twice = (covered_after_stopping(0.6, 0.01, 2000, rule) for rule in (StopsAtOnce, Stopping))
-    print(f"rho .6, deviation 1 %: stopped at one narrow look covers {once:.1%}, at two {twice:.1%}")
-    assert once < twice
-
-
 @pytest.mark.gpu
 def test_a_copy_of_half_the_l2_is_faster_warm_and_one_of_eight_times_the_l2_is_not() -> None:
     torch = pytest.importorskip("torch")
@@ -393,7 +328,8 @@ def test_a_copy_of_half_the_l2_is_faster_warm_and_one_of_eight_times_the_l2_is_n
         pytest.skip("no CUDA device here")
     cache = torch.cuda.get_device_properties(0).L2_cache_size
     assert cold_over_warm(torch, cache // 2) > 1.3
-    assert abs(cold_over_warm(torch, 8 * cache) - 1) < 0.03
+    # No cache replaces strictly the oldest: an eighth of the bytes, all that it holds, may be found in it.
+    assert 0.97 < cold_over_warm(torch, 8 * cache) < 8 / 7
 
 
 def cold_over_warm(torch: Any, total_bytes: int) -> float:

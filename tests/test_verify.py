@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy
 import pytest
+import torch
+from small_convolution import CALL, PLAIN, WORK, K, State, convolved, make, shifted, workload
 
 from benchbench import verify
 from benchbench.case import Workload
-from benchbench.poison import free_blocks, poisoned
-from benchbench.state import float64, floating_tensors, tf32_rounded
 from benchbench.switches import switches
 from benchbench.verify import Verdict, check, recheck
 from benchbench.work import Work
-
-torch = pytest.importorskip("torch")
-WORK = Work(0, 0, 0, 1)
-K = 3
-
-
-@dataclass
-class State:
-    x: Any
-    weight: Any
-    grad_y: Any
-
-
-def make(dtype: Any = torch.float32, channels: int = 4, size: int = 9) -> State:
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Any:
-        return torch.randn(*shape, generator=generator).to(dtype)
-
-    x, weight = normal(2, channels, size, size), normal(channels, 1, K, K)
-    return State(x.requires_grad_(), weight.requires_grad_(), normal(2, channels, size, size))
-
-
-def convolved(state: State) -> Any:
-    return torch.nn.functional.conv2d(state.x, state.weight, padding=K // 2, groups=state.x.shape[1])
-
-
-def shifted(state: State) -> Any:
-    height, width = state.x.shape[-2:]
-    padded = torch.nn.functional.pad(state.x, (1, 1, 1, 1))
-    return sum(
-        padded[..., i : i + height, j : j + width] * state.weight[:, 0, i, j, None, None]
-        for i in range(K)
-        for j in range(K)
-    )
-
-
-def with_gradients(forward: Any) -> Any:
-    def call(state: State) -> dict[str, Any]:
-        y = forward(state)
-        grad_x, grad_weight = torch.autograd.grad(y, (state.x, state.weight), state.grad_y)
-        return {"y": y, "grad_x": grad_x, "grad_weight": grad_weight}
-
-    return call
-
-
-CALL, PLAIN = with_gradients(convolved), with_gradients(shifted)
-
-
-def workload(call: Any = CALL, plain: Any = PLAIN) -> Workload:
-    return Workload(make=lambda device: make(), call=call, work=WORK, plain=plain)
 
 
 def spoiled(**changes: Any) -> Any:
@@ -191,31 +138,6 @@ def test_work_that_is_finished_behind_the_callers_back_is_refused() -> None:
     assert not verdict.ok
 
 
-def test_a_launch_that_does_not_wait_for_its_inputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check(workload(early(monkeypatch), shifted), make()).reason.endswith("when the inputs changed")
-
-
-def test_memory_that_a_custom_operator_or_a_backward_pass_allocates_is_poisoned() -> None:
-    @torch.library.custom_op("benchbench_test::nothing", mutates_args=())
-    def nothing(x: torch.Tensor) -> torch.Tensor:
-        return torch.empty_like(x)
-
-    class Nothing(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            return torch.empty_like(grad)
-
-    x = torch.ones(100, 100, requires_grad=True)
-    with poisoned("cpu"):
-        assert nothing(x.detach()).isnan().all()
-        Nothing.apply(x).sum().backward()
-    assert x.grad.isnan().all()
-
-
 def test_the_state_is_left_as_it_was_even_when_the_answer_is_wrong() -> None:
     def call(state: State) -> Any:
         return convolved(state) * 2
@@ -323,82 +245,6 @@ def test_a_state_whose_inputs_cannot_be_seen_is_refused() -> None:
     assert verdict.reason.startswith("no input is found in the state")
 
 
-def stale_memory(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A call that writes nothing into memory where the right answer happens to lie."""
-    answer: dict[str, Any] = {}
-    monkeypatch.setattr(torch, "empty_strided", lambda *args, **kwargs: answer["y"].clone())
-
-    def call(state: State) -> Any:
-        answer["y"] = convolved(state).detach()
-        return torch.empty_strided(state.x.shape, state.x.stride())
-
-    return call
-
-
-def cached(monkeypatch: pytest.MonkeyPatch) -> Any:
-    kept: list[Any] = []
-
-    def call(state: State) -> Any:
-        kept.append(convolved(state).detach())
-        return kept[0]
-
-    return call
-
-
-def early(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What a side stream that was not joined computes: the result of the inputs as they were before."""
-    seen: list[State] = []
-
-    def call(state: State) -> Any:
-        before = seen[-1] if seen else state
-        seen.append(State(state.x.detach().clone(), state.weight.detach().clone(), None))
-        return convolved(before)
-
-    return call
-
-
-def right_three_times(monkeypatch: pytest.MonkeyPatch) -> Any:
-    calls: list[int] = []
-
-    def call(state: State) -> Any:
-        calls.append(1)
-        return convolved(state) if len(calls) <= 3 else convolved(state) * 1.001
-
-    return call
-
-
-def without_poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "poisoned", lambda device: contextlib.nullcontext())
-
-
-def without_changed_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_check_that_outputs_follow", lambda workload, state, expected: None)
-
-
-def without_calling_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    compare_all = verify._compare_all
-
-    def compare(outputs: Any, expected: Any, when: str) -> Any:
-        return {e.name: 0.0 for e in expected} if when == "when called again" else compare_all(outputs, expected, when)
-
-    monkeypatch.setattr(verify, "_compare_all", compare)
-
-
-@pytest.mark.parametrize(
-    ("fault", "without_guard"),
-    [
-        (stale_memory, without_poison),
-        (cached, without_changed_inputs),
-        (early, without_changed_inputs),
-        (right_three_times, without_calling_again),
-    ],
-)
-def test_each_guard_is_what_refuses_its_fault(fault: Any, without_guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not check(workload(fault(monkeypatch), shifted), make()).ok
-    without_guard(monkeypatch)
-    assert check(workload(fault(monkeypatch), shifted), make()).ok
-
-
 def test_the_allowance_grows_with_the_error_of_the_definition_and_the_type_of_the_tensor() -> None:
     exact = torch.tensor([1.0, -8.0], dtype=torch.float64)
     eps = torch.finfo(torch.float32).eps
@@ -462,98 +308,6 @@ def test_a_largest_error_is_found_across_slices_and_in_every_layout(monkeypatch:
     error, where = verify._largest_error(out, exact)
     assert error != error
     assert where == (2, 0, 0, 0)
-
-
-def test_float64_reaches_modules_containers_frozen_dataclasses_and_names_of_types() -> None:
-    @dataclass(frozen=True)
-    class Frozen:
-        block: Any
-        inputs: Any
-        dtype: Any
-
-    shared = torch.ones(3)
-    block = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    state = Frozen(block, {"a": (shared, [shared]), "labels": torch.tensor([1])}, torch.float16)
-    wide = float64(state)
-    assert wide.dtype == torch.float64
-    assert {t.dtype for t in (*wide.block.parameters(), wide.block[1].running_var)} == {torch.float64}
-    assert wide.inputs["a"][0] is wide.inputs["a"][1][0]
-    assert wide.inputs["labels"].dtype == torch.int64
-    assert all(p.requires_grad for p in wide.block.parameters())
-    assert block[0].weight.dtype == shared.dtype == torch.float32
-    assert block[0].weight.data_ptr() != wide.block[0].weight.data_ptr()
-
-
-def test_float64_reaches_an_object_with_slots() -> None:
-    class Slotted:
-        __slots__ = ("unset", "x")
-
-        def __init__(self) -> None:
-            self.x = torch.ones(2)
-
-    state = Slotted()
-    assert float64(state).x.dtype == torch.float64
-    assert state.x.dtype == torch.float32
-    assert [name for name, _ in floating_tensors(state)] == ["x"]
-
-
-def test_float64_of_a_state_that_holds_itself_ends() -> None:
-    state = SimpleNamespace(x=torch.ones(2))
-    state.me = state
-    wide = float64(state)
-    assert wide.me is wide
-    assert wide.x.dtype == torch.float64
-
-
-def test_rounding_to_tf32_keeps_ten_bits_of_mantissa() -> None:
-    values = torch.tensor([1.0, 1 + 2.0**-10, 1 + 2.0**-11, 1 + 2.0**-12, -3.14159274])
-    rounded = tf32_rounded(values)
-    assert rounded.tolist() == [1.0, 1 + 2.0**-10, 1 + 2.0**-10, 1.0, -3.140625]
-    assert torch.equal(tf32_rounded(rounded), rounded)
-
-
-def test_poison_reaches_every_way_to_allocate_and_ends_with_its_block() -> None:
-    x = torch.ones(300, 300)
-    names = ("empty", "empty_like", "empty_strided")
-    before = [getattr(torch, name) for name in names]
-    with poisoned("cpu"):
-        for fresh in (
-            torch.empty(300, 300),
-            torch.empty_like(x),
-            torch.empty_strided((300, 300), (1, 300)),
-            torch.empty_permuted((300, 300), (1, 0)),
-            x.new_empty(300, 300),
-            x.new_empty_strided((300, 300), (300, 1)),
-            torch.tensor([]).resize_(300, 300),
-        ):
-            assert fresh.isnan().all()
-        assert torch.empty(3, dtype=torch.int32).tolist() == [2**31 - 1] * 3
-        assert torch.empty(2, dtype=torch.bool).all()
-        assert torch.empty(2, dtype=torch.complex64).isnan().all()
-        for small in (torch.float8_e4m3fn, torch.float8_e5m2):
-            assert torch.empty(2, dtype=small).float().isnan().all()
-        assert torch.empty(2, device="meta").is_meta
-    assert [getattr(torch, name) for name in names] == before
-    assert "new_empty" not in vars(torch.Tensor)
-
-
-def test_only_blocks_that_this_stream_may_be_given_are_poisoned_largest_first() -> None:
-    def segment(*sizes: int, **where: Any) -> dict[str, Any]:
-        blocks = [{"size": size, "state": "inactive"} for size in sizes] + [{"size": 9, "state": "active_allocated"}]
-        return {"device": 0, "stream": 7, "segment_pool_id": (0, 0), "blocks": blocks} | where
-
-    segments = [
-        segment(1, 3),
-        segment(2),
-        segment(4, device=1),
-        segment(5, stream=8),
-        segment(6, segment_pool_id=(0, 1)),
-    ]
-    assert free_blocks(segments, device=0, stream=7) == [3, 2, 1]
-    assert free_blocks([segment(5 << 19, segment_type="small")], device=0, stream=7) == [1 << 20, 1 << 20, 1 << 19]
-    assert free_blocks([segment(5 << 19, segment_type="large")], device=0, stream=7) == [5 << 19]
-    older = [{"device": 0, "blocks": [{"size": 1, "state": "inactive"}]}]
-    assert free_blocks(older, device=0, stream=7) == [1]
 
 
 @pytest.mark.gpu
