@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench import units
 from benchbench.reports import rows, table
-from benchbench.reports.limits import controls
+from benchbench.reports.limits import cache_bytes_of, controls
 from benchbench.reports.ratios import speed_ratio
 from benchbench.reports.sentence import closing_sentence
 from benchbench.reports.verdict import NOT_MEASURED, text_rows, verdicts
@@ -91,14 +91,15 @@ def summed_up(run: Run) -> dict[str, str]:
 def run_part(run: Run) -> Iterator[str]:
     """One run: its sentence, ours beside stock, spreads, and the paper's claims that it can judge."""
     frame = results(run.read()[0])
+    cache_bytes = cache_bytes_of(run.asked()["description"])
     yield f"### {run.id}"
     if sentence := closing_sentence(frame):
         yield f"{sentence}."
-    yield from titled("Ours beside stock", pair_rows(frame), level=4)
+    yield from titled("Ours beside stock", pair_rows(frame, cache_bytes), level=4)
     yield from titled("Networks", table.rows(rows.networks(rows.tidy(frame))), level=4)
     yield from titled("Blocks taken apart", part_rows(frame), level=4)
     yield from titled("Spread between processes", spread_rows(frame), level=4)
-    judged = [row for row in verdicts(frame) if row["verdict"] != NOT_MEASURED]
+    judged = [row for row in verdicts(frame, cache_bytes=cache_bytes) if row["verdict"] != NOT_MEASURED]
     yield from titled("The paper's claims", text_rows(judged), level=4)
 
 
@@ -109,11 +110,11 @@ def titled(title: str, found: Sequence[Mapping[str, str]], *, level: int = 3) ->
         yield table.markdown(found).rstrip()
 
 
-def pair_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
+def pair_rows(frame: pandas.DataFrame, cache_bytes: float | None = None) -> list[dict[str, str]]:
     """Each point of our kernels whose stock twin was measured in the same run, with the share of the copy rate."""
     good = rows.measured(rows.tidy(frame))
     axes = [axis for axis in rows.axes_of(good) if axis != "backend"]
-    known = controls(frame)
+    known = controls(frame, cache_bytes)
     sides: dict[str, dict[tuple[str, ...], dict[Any, Any]]] = {"aten": {}, "triton": {}}
     for record in rows.ordered(good).to_dict("records"):
         side = sides.get(str(rows.value(record["backend"])))
@@ -125,7 +126,7 @@ def pair_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
         ratio = speed_ratio(ours, stock) if stock else None
         if stock is None or ratio is None:
             continue
-        rate = known.copy_rate(rows.value(ours["work_bytes"]) or 0)
+        rate = known.copy_rate_at(ours)
         share = ours["bytes_per_s"] / rate if rate and not rows.value(ours["model"]) else None
         found.append(
             {

@@ -125,10 +125,14 @@ def _access(
     from benchbench.commands.memory import counted_bytes, said_traced
     from benchbench.commands.results import rows_of
     from benchbench.reports.access import access
+    from benchbench.reports.limits import cache_bytes_of
+    from benchbench.store import find
 
     good = rows_of(results[results["status"] == "ok"])
     known = moved.moved_rows(good, moved.traffic_of(good, trace=trace, told=said_traced), counted_bytes(store, runs))
-    return access(results, pandas.DataFrame(known) if known else None, precision=precision or None, **chosen)
+    machine = find(store, runs[0] if runs else "latest").asked().get("description", {})
+    look: dict[str, Any] = {**chosen, "precision": precision or None, "cache_bytes": cache_bytes_of(machine)}
+    return access(results, pandas.DataFrame(known) if known else None, **look)
 
 
 def _roofline(

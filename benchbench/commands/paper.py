@@ -114,11 +114,13 @@ def verdict(
     output: Output = None,
 ) -> int:
     """Each claim of the paper: holds, does not hold or undecided on the measured machine, with the interval."""
+    from benchbench.commands.results import results_of
     from benchbench.reports import verdict as claims
+    from benchbench.reports.limits import cache_bytes_of
+    from benchbench.store import find
 
-    results = _results(store, runs or ["latest"])
-    assert results is not None
-    judged = claims.verdicts(results)
+    found = [find(store, word) for word in runs or ["latest"]]
+    judged = claims.verdicts(results_of(found), cache_bytes=cache_bytes_of(found[0].asked().get("description", {})))
     as_document = json or form == "csv" or (output is not None and output.suffix in (".csv", ".json"))
     print_rows(judged if as_document else claims.text_rows(judged), as_json=json, form=form, output=output)
     if not as_document:

@@ -48,14 +48,16 @@ def access(
     precision: str | None = None,
     theme: str = "light",
     conditions: str = "",
+    cache_bytes: float | None = None,
 ) -> Chart:
     """Bytes and time of every operation, kernel size and ratio at one shape and mode, stock beside ours.
 
     results: the frame of ``stats.results``; a point's floor is its work_bytes. moved: bytes that a call moves where
     they are known, one row with case, kernel_size, ratio, shape, mode, backend, bytes and provenance (M1, M3, M4 or
     derived), and batch, precision and layout where bytes depend on them; elsewhere the upper bound time x copy rate
-    (M2), drawn pale, if the run has copies. shape, mode: the first of the run unless named. Raises ValueError for a
-    shape, mode, theme or precision that was not measured.
+    (M2), drawn pale, if the run has copies. shape, mode: the first of the run unless named. cache_bytes: of the
+    machine's last-level cache, which decides what copies a cold point is held against. Raises ValueError for a shape,
+    mode, theme or precision that was not measured.
     """
     chosen = theme_named(theme)
     frame = rows.operators(rows.tidy(results))
@@ -64,7 +66,7 @@ def access(
     good = good[good["backend"].isin([backend for backend, _ in BACKENDS])]
     good, shape, others = _only(good, "shape", shape)
     good, mode, more = _only(good, "mode", mode)
-    known = controls(results)
+    known = controls(results, cache_bytes)
     data = _with_bytes(good, moved, known)
     groups = _groups(data)
     seconds, ends = _times(groups)
@@ -98,8 +100,7 @@ def _with_bytes(good: pandas.DataFrame, moved: pandas.DataFrame | None, known: C
     found: list[tuple[float | None, str]] = []
     records = good.to_dict("records")
     for row in records:
-        least = rows.value(row["work_bytes"])
-        rate = known.copy_rate(float(least)) if least else None
+        least, rate = rows.value(row["work_bytes"]), known.copy_rate_at(row)
         bound = (max(float(row["median_s"]) * rate, least), "M2") if rate and least else (None, "")
         found.append(counted.get(_identity(row, known_by), bound))
     columns: dict[str, Any] = {

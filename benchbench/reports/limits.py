@@ -19,30 +19,53 @@ _OVERHEAD = 5.0
 _HOST = 1.15
 # Shares of the copy rate: above the first a point streams like a copy, above the second it must be in a cache.
 _STREAMING, _CACHED = 0.75, 1.05
+# A copy of more than two caches finds nothing of its source in them when it is made again.
+_BEYOND_THE_CACHE = 2
 _PHASES = "time goes to"
 
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What the run measured of the machine itself: the empty launch (s) and copies, (bytes moved, bytes a second)."""
+    """What the run measured of the machine itself: the empty launch (s) and copies, (bytes moved, bytes a second).
+
+    cache_bytes: the last-level cache of the machine, None where it is not known.
+    """
 
     empty_s: float | None
     copies: tuple[tuple[float, float], ...]
+    cache_bytes: float | None = None
 
-    def copy_rate(self, size: float) -> float | None:
-        """Bytes a second of the copy whose footprint is nearest, None without a copy."""
-        if not self.copies or size <= 0:
+    def copy_rate(self, size: float, *, cold: bool = False) -> float | None:
+        """Bytes a second of the copy whose footprint is nearest, None without one.
+
+        Copies follow one another in a warm cache. cold: for a point whose cache was flushed before each call; only
+        copies that are beyond any help of the cache then count, if its size is known.
+        """
+        least = _BEYOND_THE_CACHE * self.cache_bytes if cold and self.cache_bytes else 0.0
+        copies = [copy for copy in self.copies if copy[0] > least]
+        if not copies or size <= 0:
             return None
-        return min(self.copies, key=lambda copy: abs(math.log(copy[0] / size)))[1]
+        return min(copies, key=lambda copy: abs(math.log(copy[0] / size)))[1]
+
+    def copy_rate_at(self, record: Mapping[Any, Any]) -> float | None:
+        """The rate that a measured row is held against: at its least bytes, cold where the row is cold."""
+        size = rows.value(record.get("work_bytes"))
+        return self.copy_rate(float(size), cold=rows.value(record.get("cache")) == "cold") if size else None
 
 
-def controls(results: pandas.DataFrame) -> Controls:
-    """The controls of a run; a run without them limits nothing."""
+def cache_bytes_of(description: Mapping[str, Any]) -> float | None:
+    """The last-level cache of a described machine: a GPU's L2, and nothing for a CPU, of which no run records it."""
+    found: float | None = description.get("gpu_l2_bytes")
+    return found
+
+
+def controls(results: pandas.DataFrame, cache_bytes: float | None = None) -> Controls:
+    """The controls of a run, on a machine with such a last-level cache; a run without them limits nothing."""
     good = rows.measured(rows.tidy(results))
     empty = [float(seconds) for seconds in good.loc[good["case"] == "control_empty", "median_s"]]
     copies = good[(good["case"] == "control_copy") & (good["work_bytes"] > 0) & (good["bytes_per_s"] > 0)]
     found = sorted(zip(copies["work_bytes"].astype(float), copies["bytes_per_s"].astype(float), strict=True))
-    return Controls(min(empty, default=None), tuple(found))
+    return Controls(min(empty, default=None), tuple(found), cache_bytes)
 
 
 def limit(record: Mapping[Any, Any], known: Controls) -> str:
@@ -57,8 +80,7 @@ def limit(record: Mapping[Any, Any], known: Controls) -> str:
         return f"the host: its launches take {units.ratio_text(host / median)} the device's time"
     if rows.value(record.get("model")) is not None:
         return _phases(record, median)
-    size, rate = rows.value(record.get("work_bytes")), rows.value(record.get("bytes_per_s"))
-    copy = known.copy_rate(size) if size else None
+    rate, copy = rows.value(record.get("bytes_per_s")), known.copy_rate_at(record)
     if not rate or copy is None:
         return ""
     share = rate / copy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench import units
 from benchbench.reports import rows, table
 from benchbench.reports.chart import Chart
-from benchbench.reports.limits import controls, limit, summary
+from benchbench.reports.limits import Controls, cache_bytes_of, controls, limit, summary
 from benchbench.reports.sentence import closing_sentence
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ def page(
     linked beside it under the same name with .csv.
     """
     frame = rows.tidy(results)
+    known = controls(frame, cache_bytes_of(description))
     sections = [
         [f"# {table.escaped(title)}"],
         _opening(frame, conditions),
         _machine(description),
         _figures(charts),
-        *_tables(frame),
-        _limits(frame),
+        *_tables(frame, known),
+        _limits(frame, known),
         _failures(frame),
         ["## How to read this", "", _READING],
     ]
@@ -93,10 +94,9 @@ def _figures(charts: Sequence[tuple[Chart, str]]) -> list[str]:
     return lines
 
 
-def _tables(frame: pandas.DataFrame) -> Iterator[list[str]]:
+def _tables(frame: pandas.DataFrame, known: Controls) -> Iterator[list[str]]:
     networks, operators = rows.networks(frame), rows.operators(frame)
     others = frame.drop(index=[*networks.index, *operators.index])
-    known = controls(frame)
     for title, part in (("Networks", networks), ("Operators", operators), ("Controls and other cases", others)):
         if part.empty:
             continue
@@ -113,11 +113,10 @@ def _tables(frame: pandas.DataFrame) -> Iterator[list[str]]:
         yield lines
 
 
-def _limits(frame: pandas.DataFrame) -> list[str]:
-    said = summary(frame)
+def _limits(frame: pandas.DataFrame, known: Controls) -> list[str]:
+    said = summary(frame, known)
     if not said:
         return []
-    known = controls(frame)
     about = []
     if known.empty_s is not None:
         about.append(f"An empty launch took {units.time_text(known.empty_s)}.")

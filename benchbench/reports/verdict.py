@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench import published, units
 from benchbench.reports import rows
-from benchbench.reports.limits import controls
+from benchbench.reports.limits import Controls, controls
 from benchbench.reports.ratios import Ratio, speed_ratio
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ MEMORY = Claim(
 CLAIMS = (TRAINING, INFERENCE, SLOW_CONVNEXT, SMALL_KERNEL, PARTIAL, SHRINKS, MEMORY)
 
 
-def verdicts(results: pandas.DataFrame) -> list[dict[str, Any]]:
+def verdicts(results: pandas.DataFrame, *, cache_bytes: float | None = None) -> list[dict[str, Any]]:
     """One flat object a claim and setting: claim, text, paper, the setting (precision, layout, compile, backend, batch,
     img_size, drop_path, form of ConvNeXt), value, low, high, criterion, verdict and what the value is.
 
     Settings are what both sides of a ratio share; ``layout`` "best of both" takes each side's better one, as the paper
-    did. A claim that no measured pair can judge is one row, "not measured", that says what to measure.
+    did. A claim that no measured pair can judge is one row, "not measured", that says what to measure. cache_bytes: of
+    the machine's last-level cache, which decides what copies a cold point is held against.
     """
     frame = rows.own(rows.measured(rows.tidy(results)))
     found: list[dict[str, Any]] = []
@@ -94,7 +95,7 @@ def verdicts(results: pandas.DataFrame) -> list[dict[str, Any]]:
         found += _shrinks(setting, speeds, infer.get(setting, {}))
     for setting, speeds in infer.items():
         found += [_judged(INFERENCE, setting, ratio, form) for form, ratio in _over_convnext(speeds)]
-    found += _memory(results)
+    found += _memory(results, controls(results, cache_bytes))
     order = {claim.name: position for position, claim in enumerate(CLAIMS)}
     judged = {row["claim"] for row in found}
     missing = [_missing(claim) for claim in CLAIMS if claim.name not in judged]
@@ -208,14 +209,13 @@ def _quotient(first: Ratio, second: Ratio) -> Ratio:
     return Ratio(value, value * math.exp(-math.hypot(x - a, d - y)), value * math.exp(math.hypot(b - x, y - c)))
 
 
-def _memory(results: pandas.DataFrame) -> Iterator[dict[str, Any]]:
+def _memory(results: pandas.DataFrame, known: Controls) -> Iterator[dict[str, Any]]:
     """The stock 7x7 depthwise convolution, forward: the least share of the copy rate over the measured shapes."""
     frame = rows.measured(rows.operators(rows.tidy(results)))
-    known = controls(results)
     stock = frame[(frame["case"] == "depthwise_conv") & (frame["kernel_size"] == 7) & (frame["mode"] == "forward")]
     groups: dict[tuple[Any, ...], list[tuple[str, Ratio]]] = {}
     for row in stock.to_dict("records"):
-        copy = known.copy_rate(float(row["work_bytes"])) if rows.value(row["work_bytes"]) else None
+        copy = known.copy_rate_at(row)
         if copy is None or rows.value(row["bytes_per_s"]) is None:
             continue
         share = float(row["bytes_per_s"]) / copy

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas
+import pytest
 
 from benchbench.reports.figure1 import figure1
 from benchbench.reports.limits import controls, limit, summary
@@ -87,6 +88,22 @@ def test_the_copy_of_the_nearest_footprint_is_the_measure(frame: Frame) -> None:
     known = controls(frame([control("control_copy", 1e-6, 1e7), control("control_copy", 1e-3, 1e9)]))
     assert known.copy_rate(2e7) == 1e13
     assert known.copy_rate(8e8) == 1e12
+
+
+def test_a_cold_point_is_held_against_copies_that_no_cache_helps(frame: Frame) -> None:
+    copies = [
+        control("control_copy", 1e-5, 3e7),
+        control("control_copy", 1e-4, 2.4e8),
+        control("control_copy", 1e-3, 2e9),
+    ]
+    known = controls(frame(copies), cache_bytes=6e7)
+    small = {"work_bytes": 4e7, "bytes_per_s": 1.9e12, "median_s": 2e-5, "case": "depthwise_conv"}
+    assert known.copy_rate_at({**small, "cache": "warm"}) == pytest.approx(3e12)
+    assert known.copy_rate_at({**small, "cache": "cold"}) == pytest.approx(2.4e12)
+    assert limit({**small, "cache": "warm"}, known).startswith("not memory alone")
+    assert limit({**small, "cache": "cold"}, known) == "memory: 79.2 % of the copy rate"
+    assert controls(frame(copies[:1]), cache_bytes=6e7).copy_rate_at({**small, "cache": "cold"}) is None
+    assert controls(frame(copies)).copy_rate_at({**small, "cache": "cold"}) == pytest.approx(3e12), "unknown cache"
 
 
 def test_without_controls_nothing_is_said_about_limits(operators: pandas.DataFrame) -> None:

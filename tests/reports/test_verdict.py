@@ -143,6 +143,9 @@ def test_memory_holds_near_the_copy_rate_and_is_undecided_far_from_it(operator: 
     row = of(verdicts(frame(far)), "memory")
     assert row["verdict"] == UNDECIDED
     assert next(one for one in text_rows([row]))["here"] == "11.1 % (11.1-11.2)"
+    cold = [{**near[0], "cache": "cold"}, copy]
+    assert of(verdicts(frame(cold), cache_bytes=1e8), "memory")["verdict"] == HOLDS
+    assert of(verdicts(frame(cold), cache_bytes=2e8), "memory")["verdict"] == NOT_MEASURED, "a copy inside the cache"
 
 
 def test_an_empty_run_says_what_each_claim_needs() -> None:
