@@ -6,8 +6,9 @@ Compiles and checks every kernel of the table against float64 in parallel proces
 (kernel_goals.py): the share of a copy of as many bytes, timed in the same rounds, and the ratios to eager stock modules
 in both layouts (cudnn.benchmark on) and to torch.compile(mode="max-autotune-no-cudagraphs"); forced ATen and cuDNN
 convolutions are printed beside them. Each call reads inputs that the L2 cache does not hold; calls follow one another
-in a CUDA graph, without launch gaps. What there is no time for is printed as not measured.
-Exit codes: 0 every goal met, 1 a wrong answer, 3 a goal missed, 4 no GPU.
+in a CUDA graph, without launch gaps. What there is no time for is printed as not measured. FILE is written anew after
+every point, so that a process that ends early leaves what it measured.
+Exit codes: 0 every goal met, 1 a wrong answer, 3 a goal missed or not measured, 4 no GPU.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +36,7 @@ from kernel_checks import (
     inputs_of,
     mixer_of,
 )
-from kernel_goals import COMPILED_STAGES, LAYOUTS, judged, printed
+from kernel_goals import COMPILED_STAGES, LAYOUTS, Result, judged, printed
 from torch import Tensor, nn
 
 ROUNDS = 3
@@ -49,12 +51,8 @@ class Timed:
         cache = torch.cuda.get_device_properties(0).L2_cache_size
         sets = max(2, -(-4 * cache // bytes_of_a_set))
         self.calls = [make(k) for k in range(sets)]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.calls[0]()
-        torch.cuda.current_stream().wait_stream(side)
+        for _ in range(3):
+            self.calls[0]()
         torch.cuda.synchronize()
         begun = time.perf_counter()
         self.calls[0]()
@@ -62,7 +60,8 @@ class Timed:
         repeats = max(1, round(GRAPH_S / (sets * max(1e-6, time.perf_counter() - begun))))
         self.number = sets * repeats
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # A backward pass runs on the stream of its forward pass, and a capture must not wait for another stream.
+        with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream()):
             for _ in range(repeats):
                 for call in self.calls:
                     call()
@@ -81,13 +80,15 @@ class Timed:
 
 
 def together(makers: Mapping[str, tuple[Callable[[int], Callable[[], Any]], int]]) -> dict[str, list[float]]:
-    """Seconds a call of each, their rounds interleaved; what cannot be captured is left out and said."""
+    """Seconds a call of each, their rounds interleaved; what does not compile or run is left out and named."""
+    from triton.errors import TritonError
+
     timed = {}
     for name, (make, size) in makers.items():
         try:
             timed[name] = Timed(make, size)
-        except (RuntimeError, NotImplementedError) as error:
-            print(f"  {name}: {str(error).splitlines()[0]}", flush=True)
+        except (RuntimeError, TritonError) as error:
+            print(f"  {name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}", flush=True)
             torch.cuda.synchronize()
     for _ in range(ROUNDS):
         for each in timed.values():
@@ -157,11 +158,14 @@ def forced(mixer: StockMixer, kind: str) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def measure_mixers(until: float) -> dict[str, dict[str, list[float]]]:
+Seconds = dict[str, list[float]]
+"""What was called -> seconds a call, round by round."""
+
+
+def measure_mixers(until: float) -> Iterator[tuple[str, Seconds]]:
     """For each "stage type layout": seconds of ours, stock, naive, forced and of the copies, forward and backward."""
     from benchbench.kernels import inception_dwconv, naive_inception_dwconv
 
-    found: dict[str, dict[str, list[float]]] = {}
     for stage, (channels, side) in STAGES.items():
         elements = BATCH * channels * side * side
         convolved = 3 * (channels // 8) / channels
@@ -171,7 +175,7 @@ def measure_mixers(until: float) -> dict[str, dict[str, list[float]]]:
             size = elements * kind.itemsize
             for layout in LAYOUTS:
                 if time.monotonic() > until:
-                    return found
+                    return
                 here = (stage, dtype, layout)
 
                 def fused(x: Tensor, parameters: list[Tensor] = parameters) -> Tensor:
@@ -194,10 +198,8 @@ def measure_mixers(until: float) -> dict[str, dict[str, list[float]]]:
                 makers["cudnn"] = (forward_call(forced(mixer, "cudnn"), *here), size)
                 if dtype == "fp32":
                     makers |= amp_makers(mixer, parameters, stage, layout, size)
-                found[" ".join(here)] = together(makers)
-                print(f"  {' '.join(here)}: {microseconds(found[' '.join(here)])}", flush=True)
+                yield " ".join(here), together(makers)
                 torch.cuda.empty_cache()
-    return found
 
 
 def amp_makers(
@@ -220,14 +222,17 @@ def amp_makers(
     }
 
 
-def measure_compiled(until: float) -> dict[str, dict[str, list[float]]]:
+def measure_compiled(until: float) -> Iterator[tuple[str, Seconds]]:
     """torch.compile of the stock module beside ours, bf16 NCHW."""
+    import torch._functorch.config
+
     from benchbench.kernels import inception_dwconv
 
-    found: dict[str, dict[str, list[float]]] = {}
+    # A donated buffer is overwritten by the backward pass, which is called here again and again.
+    torch._functorch.config.donated_buffer = False
     for stage in COMPILED_STAGES:
         if time.monotonic() > until:
-            break
+            return
         channels, side = STAGES[stage]
         mixer = mixer_of(channels, torch.bfloat16)
         parameters = mixer.tensors()
@@ -238,23 +243,19 @@ def measure_compiled(until: float) -> dict[str, dict[str, list[float]]]:
             return inception_dwconv(x, *parameters)
 
         here = (stage, "bf16", "nchw")
-        found[" ".join(here)] = together(
-            {
-                "ours": (forward_call(fused, *here), size),
-                "compiled": (forward_call(compiled, *here), size),
-                "ours backward": (backward_call(fused, parameters, *here), 2 * size),
-                "compiled backward": (backward_call(compiled, parameters, *here), 2 * size),
-            }
-        )
-        print(f"  {' '.join(here)} compiled: {microseconds(found[' '.join(here)])}", flush=True)
-    return found
+        makers = {
+            "ours": (forward_call(fused, *here), size),
+            "compiled": (forward_call(compiled, *here), size),
+            "ours backward": (backward_call(fused, parameters, *here), 2 * size),
+            "compiled backward": (backward_call(compiled, parameters, *here), 2 * size),
+        }
+        yield " ".join(here), together(makers)
 
 
-def measure_weight_gradient() -> dict[str, dict[str, list[float]]]:
+def measure_weight_gradient() -> Iterator[tuple[str, Seconds]]:
     """The 1 x 11 branch of T stage 1: the weight's gradient alone, ours and aten.convolution_backward."""
     from benchbench.kernels.depthwise_conv import start
 
-    found: dict[str, dict[str, list[float]]] = {}
     for dtype in ("fp32", "bf16"):
         kind = DTYPES[dtype]
         weight = torch.randn(12, 1, 1, BAND, device="cuda", dtype=kind)
@@ -273,22 +274,20 @@ def measure_weight_gradient() -> dict[str, dict[str, list[float]]]:
             return lambda: torch.ops.aten.convolution_backward(g, x, weight, *rest)
 
         size = 2 * BATCH * 12 * 56 * 56 * kind.itemsize
-        found[dtype] = together({"ours": (fused, size), "stock": (stock, size)})
+        found = together({"ours": (fused, size), "stock": (stock, size)})
         call = fused(0)
         if not all(torch.equal(call(), call()) for _ in range(5)):
             print(f"  {dtype}: the weight gradient is NOT bit-equal from run to run", flush=True)
-            found[dtype]["unequal"] = [1.0]
-        print(f"  weight gradient {dtype}: {microseconds(found[dtype])}", flush=True)
-    return found
+            found["unequal"] = [1.0]
+        yield dtype, found
 
 
-def measure_depthwise(until: float) -> None:
-    """ConvNeXt's 7 x 7 and a 3 x 3 on all channels beside stock; no goal is set for them: printed only."""
+def measure_depthwise(until: float) -> Iterator[tuple[str, Seconds]]:
+    """ConvNeXt's 7 x 7 and a 3 x 3 on all channels beside stock; no goal is set for them."""
     for size, stage, dtype, layout in itertools.product((3, 7), ("s1", "s3"), ("fp32", "bf16"), LAYOUTS):
         if time.monotonic() > until:
             return
-        made = together(depthwise_makers(size, stage, dtype, layout))
-        print(f"  depthwise {size}x{size} {stage} {dtype} {layout}: {microseconds(made)}", flush=True)
+        yield f"{size}x{size} {stage} {dtype} {layout}", together(depthwise_makers(size, stage, dtype, layout))
         torch.cuda.empty_cache()
 
 
@@ -326,7 +325,7 @@ def microseconds(found: Mapping[str, Sequence[float]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=470.0, help="stop measuring after so long")
-    parser.add_argument("--json", help="write the table to this file as well")
+    parser.add_argument("--json", metavar="FILE", help="write the table and all seconds to this file, as they come")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("no CUDA device: gpu_kernels.py measures on an NVIDIA GPU", file=sys.stderr)
@@ -334,30 +333,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    # Forward passes, backward passes and captures share one stream: the legacy default stream can not be captured.
+    torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
     import triton
 
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}, batch {BATCH}",
         flush=True,
     )
-    wrong = compile_and_check(begun + 0.45 * options.seconds)
+    wrong, unchecked = compile_and_check(begun + 0.45 * options.seconds)
     print("\n".join(f"  WRONG {line}" for line in wrong))
-    mixers = measure_mixers(begun + 0.75 * options.seconds)
-    weights = measure_weight_gradient()
-    compiled = measure_compiled(begun + 0.85 * options.seconds)
-    measure_depthwise(begun + options.seconds)
-    results = judged(mixers, compiled, weights)
+    stages: dict[str, Iterator[tuple[str, Seconds]]] = {
+        "seconds": measure_mixers(begun + 0.75 * options.seconds),
+        "weights": measure_weight_gradient(),
+        "compiled": measure_compiled(begun + 0.85 * options.seconds),
+        "depthwise": measure_depthwise(begun + options.seconds),
+    }
+    found: dict[str, dict[str, Seconds]] = {name: {} for name in stages}
+    for name, measured in stages.items():
+        for point, seconds in measured:
+            found[name][point] = seconds
+            print(f"  {name} {point}: {microseconds(seconds)}", flush=True)
+            # Kept after every point: what ends this process early loses no more than the point in flight.
+            keep(options.json, wrong, unchecked, found)
+    results = keep(options.json, wrong, unchecked, found)
     print(printed(results))
     print(f"{time.monotonic() - begun:.0f} s")
-    if options.json:
-        rows = [asdict(one) | {"verdict": one.verdict} for one in results]
-        with open(options.json, "w") as file:
-            json.dump(
-                {"wrong": wrong, "goals": rows, "seconds": mixers, "compiled": compiled, "weights": weights}, file
-            )
-    if wrong or any("unequal" in found for found in weights.values()):
+    if wrong or any("unequal" in each for each in found["weights"].values()):
         return 1
-    return 0 if all(one.verdict == "met" for one in results) else 3
+    return 0 if not unchecked and all(one.verdict == "met" for one in results) else 3
+
+
+def keep(
+    file: str | None, wrong: Sequence[str], unchecked: Sequence[str], found: Mapping[str, Mapping[str, Seconds]]
+) -> list[Result]:
+    """The goals as far as they are measured, written to the file if one is named."""
+    results = judged(found["seconds"], found["compiled"], found["weights"])
+    if file:
+        rows = [asdict(one) | {"verdict": one.verdict} for one in results]
+        document = {"wrong": wrong, "unchecked": unchecked, "goals": rows, **found}
+        part = Path(f"{file}.part")
+        part.write_text(json.dumps(document))
+        part.replace(file)
+    return results
 
 
 if __name__ == "__main__":

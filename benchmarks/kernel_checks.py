@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,7 +19,11 @@ STAGES = {"s1": (96, 56), "s2": (192, 28), "s3": (384, 14), "s4": (768, 7)}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 BAND = 11
-WORKERS = 6
+# Compiling keeps a core busy; this process and the driver keep two.
+WORKERS = max(1, len(os.sched_getaffinity(0)) - 2)
+
+Point = tuple[str, str, str, str]
+"""Operation, stage, type of the input, layout."""
 
 
 class StockMixer(nn.Module):
@@ -47,15 +52,15 @@ def mixer_of(channels: int, dtype: torch.dtype) -> StockMixer:
     return StockMixer(channels).to(DEVICE, dtype)
 
 
-def inputs_of(stage: str, dtype: torch.dtype, layout: str, seed: int) -> Tensor:
+def inputs_of(stage: str, dtype: torch.dtype, layout: str, seed: int, *, batch: int = BATCH) -> Tensor:
     channels, side = STAGES[stage]
     made = torch.Generator(DEVICE).manual_seed(seed)
-    x = torch.randn(BATCH, channels, side, side, generator=made, device=DEVICE).to(dtype)
+    x = torch.randn(batch, channels, side, side, generator=made, device=DEVICE).to(dtype)
     return x.contiguous(memory_format=FORMATS[layout])
 
 
-def checks() -> Iterator[tuple[str, str, str, str]]:
-    """(operation, stage, type, layout) of everything that is checked; sorted so that slow ones begin first."""
+def checks() -> Iterator[Point]:
+    """Everything that is checked; sorted so that slow ones begin first."""
     for operation in ("inception_dwconv", "depthwise 3x3", "depthwise 7x7"):
         for stage in STAGES:
             for layout in FORMATS:
@@ -66,20 +71,26 @@ def checks() -> Iterator[tuple[str, str, str, str]]:
             yield "inception_dwconv amp", stage, "fp32", layout
 
 
-def check(point: tuple[str, str, str, str]) -> str:
-    """Compile what the point launches, compare outputs and gradients with float64; "" or what is wrong."""
+def tensors_of(point: Point, *, batch: int = BATCH) -> tuple[Tensor, list[Tensor], Tensor]:
+    """What the operation of a point is called with: x, the parameters, and the gradient of the output in its type."""
     operation, stage, dtype, layout = point
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    x, kind = inputs_of(stage, DTYPES[dtype], layout, 1), DTYPES[dtype]
-    out = torch.bfloat16 if operation.endswith("amp") else kind
-    g = inputs_of(stage, out, layout, 2)
+    kind = DTYPES[dtype]
+    x = inputs_of(stage, kind, layout, 1, batch=batch)
+    g = inputs_of(stage, torch.bfloat16 if operation.endswith("amp") else kind, layout, 2, batch=batch)
     if operation.startswith("inception"):
-        parameters = mixer_of(x.shape[1], kind).tensors()
-    else:
-        size = int(operation[-1])
-        torch.manual_seed(0)
-        parameters = [torch.randn(x.shape[1], 1, size, size, device=DEVICE).to(kind)]
-    found = with_gradients(ours(operation, out), x, parameters, g)
+        return x, mixer_of(x.shape[1], kind).tensors(), g
+    size = int(operation[-1])
+    torch.manual_seed(0)
+    return x, [torch.randn(x.shape[1], 1, size, size, device=DEVICE).to(kind)], g
+
+
+def check(point: Point) -> str:
+    """Compile what the point launches, compare outputs and gradients with float64; "" or what is wrong."""
+    operation, _, dtype, _ = point
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    kind = DTYPES[dtype]
+    x, parameters, g = tensors_of(point)
+    found = with_gradients(ours(operation, g.dtype), x, parameters, g)
     plain = with_gradients(by_convolution(operation, kind), x, parameters, g.to(kind))
     exact = with_gradients(
         by_convolution(operation, torch.float64), x.double(), [each.double() for each in parameters], g.double()
@@ -126,21 +137,20 @@ def with_gradients(
     return (y.detach(), *torch.autograd.grad(y, leaves, g.to(y.dtype)))
 
 
-def compile_and_check(until: float) -> list[str]:
-    """Fill Triton's cache from several processes and check; the lines of what is wrong."""
-    points = list(checks())
+def compile_and_check(until: float) -> tuple[list[str], list[str]]:
+    """Fill Triton's cache from several processes and check; the lines of what is wrong, the points without time."""
     wrong: list[str] = []
-    done = 0
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(check, point): point for point in points}
+        left = {pool.submit(check, point): " ".join(point) for point in checks()}
+        number = len(left)
         try:
-            for future in as_completed(futures, timeout=max(1.0, until - time.monotonic())):
-                done += 1
-                said = str(future.exception() or "") or future.result()
+            for future in as_completed(tuple(left), timeout=max(1.0, until - time.monotonic())):
+                point, error = left.pop(future), future.exception()
+                said = f"{type(error).__name__}: {error}" if error is not None else future.result()
                 if said:
-                    wrong.append(f"{' '.join(futures[future])}: {said}")
+                    wrong.append(f"{point}: {said}")
         except TimeoutError:
-            print(f"stopped checking after {done} of {len(points)} points: no time left", flush=True)
+            print(f"stopped checking with {len(left)} of {number} points left: no time", flush=True)
             pool.shutdown(wait=False, cancel_futures=True)
-    print(f"checked {done} of {len(points)} points against float64: {len(wrong)} wrong", flush=True)
-    return wrong
+    print(f"checked {number - len(left)} of {number} points against float64: {len(wrong)} wrong", flush=True)
+    return wrong, list(left.values())
