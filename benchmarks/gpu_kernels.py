@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_kernels.py [--seconds 470] [--json FILE]
 
-Compiles and checks every kernel of the table against float64 in parallel processes, then prints the goals G1 to G12
+Compiles and checks every kernel of the table against float64 in parallel processes, then prints the goals G1 to G13
 (kernel_goals.py): the share of a copy of as many bytes, timed in the same rounds, and the ratios to eager stock modules
 in both layouts (cudnn.benchmark on) and to torch.compile(mode="max-autotune-no-cudagraphs"); forced ATen and cuDNN
 convolutions are printed beside them. Each call reads inputs that the L2 cache does not hold; calls follow one another
@@ -36,7 +36,7 @@ from kernel_checks import (
     inputs_of,
     mixer_of,
 )
-from kernel_goals import COMPILED_STAGES, LAYOUTS, Result, judged, printed
+from kernel_goals import COMPILED_STAGES, LAYOUTS, STATISTICS_DTYPE, Result, judged, printed
 from torch import Tensor, nn
 
 ROUNDS = 3
@@ -198,6 +198,8 @@ def measure_mixers(until: float) -> Iterator[tuple[str, Seconds]]:
                 makers["cudnn"] = (forward_call(forced(mixer, "cudnn"), *here), size)
                 if dtype == "fp32":
                     makers |= amp_makers(mixer, parameters, stage, layout, size)
+                if dtype == STATISTICS_DTYPE:
+                    makers |= statistics_makers(mixer, here, size)
                 yield " ".join(here), together(makers)
                 torch.cuda.empty_cache()
 
@@ -219,6 +221,24 @@ def amp_makers(
     return {
         "ours amp": (forward_call(fused, stage, "fp32", layout), size),
         "stock amp": (forward_call(autocast(mixer), stage, "fp32", layout), size),
+    }
+
+
+def statistics_makers(
+    mixer: StockMixer, here: tuple[str, str, str], size: int
+) -> dict[str, tuple[Callable[[int], Any], int]]:
+    """The mixer and BatchNorm in training; ours leaves scale and shift to the next layer."""
+    from benchbench.kernels.inception_dwconv import inception_dwconv_with_statistics
+
+    def stock(x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(mixer(x), None, None, training=True)
+
+    def fused(x: Tensor) -> Tensor:
+        return inception_dwconv_with_statistics(x, *mixer.tensors())[0]
+
+    return {
+        "ours statistics": (forward_call(fused, *here), size),
+        "stock statistics": (forward_call(stock, *here), size),
     }
 
 

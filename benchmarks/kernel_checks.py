@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 import torch
+from kernel_goals import STATISTICS_DTYPE
 from torch import Tensor, nn
 
 from benchbench.verify import allowance
@@ -69,6 +70,7 @@ def checks() -> Iterator[Point]:
     for stage in STAGES:
         for layout in FORMATS:
             yield "inception_dwconv amp", stage, "fp32", layout
+            yield "inception_dwconv statistics", stage, STATISTICS_DTYPE, layout
 
 
 def tensors_of(point: Point, *, batch: int = BATCH) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -103,12 +105,29 @@ def check(point: Point) -> str:
         error = (one.double() - true).abs().max().item()
         if not error <= allowed:
             return f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+    return check_moments(x, parameters) if operation.endswith("statistics") else ""
+
+
+def check_moments(x: Tensor, parameters: Sequence[Tensor]) -> str:
+    """The mean and the variance of y's channels against float64; "" or what is wrong."""
+    from benchbench.kernels.inception_dwconv import inception_dwconv_with_statistics
+
+    y, *moments = inception_dwconv_with_statistics(x, *parameters)
+    plain, exact = (torch.var_mean(each, (0, 2, 3), correction=0) for each in (y.float(), y.double()))
+    for name, one, near, true in zip(("variance", "mean"), reversed(moments), plain, exact, strict=True):
+        allowed = allowance(near, true, multiply_adds=y.numel())
+        error = (one.double() - true).abs().max().item()
+        if not error <= allowed:
+            return f"{name}: error {error:.3e}, allowed {allowed:.3e}"
     return ""
 
 
 def ours(operation: str, out: torch.dtype) -> Callable[..., Tensor]:
     from benchbench.kernels import depthwise_conv, inception_dwconv
+    from benchbench.kernels.inception_dwconv import inception_dwconv_with_statistics
 
+    if operation.endswith("statistics"):
+        return lambda x, *parameters: inception_dwconv_with_statistics(x, *parameters, out_dtype=out)[0]
     function = inception_dwconv if operation.startswith("inception") else depthwise_conv
     return lambda x, *parameters: function(x, *parameters, out_dtype=out)
 

@@ -1,4 +1,4 @@
-"""What the Inception mixer's kernels must reach on a GPU: the goals G1 to G12, judged from seconds of rounds. Pure."""
+"""What the Inception mixer's kernels must reach on a GPU: the goals G1 to G13, judged from seconds of rounds. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ STAGES = ("s1", "s2", "s3", "s4")
 ITEMSIZE = {"fp32": 4, "bf16": 2, "fp16": 2}
 LAYOUTS = ("nchw", "nhwc")
 COMPILED_STAGES = ("s1", "s3")
+STATISTICS_DTYPE = "bf16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def judged(
     compiled: Mapping[str, Mapping[str, Sequence[float]]],
     weights: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> list[Result]:
-    """The goals G1 to G12, point by point, from seconds of rounds. Pure."""
+    """The goals G1 to G13, point by point, from seconds of rounds. Pure."""
     results: list[Result] = []
 
     def add(goal: Goal, point: str, found: Mapping[str, Sequence[float]] | None, above: str, below: str) -> None:
@@ -83,6 +84,9 @@ def judged(
                     add(Goal("G8", "stock NHWC / ours forward", 4.0), point, found, "stock", "ours")
                     both = None if found is None else summed(found)
                     add(Goal("G8", "stock NHWC / ours forward + backward", 5.0), point, both, "stock", "ours")
+                if dtype == STATISTICS_DTYPE:
+                    goal = Goal("G13", "stock with BatchNorm / ours with its statistics", 2.8)
+                    add(goal, point, found, "stock statistics", "ours statistics")
                 if wide:
                     add(Goal("G10", "stock / ours under autocast", 3.0), point, found, "stock amp", "ours amp")
     for stage in COMPILED_STAGES:

@@ -281,8 +281,10 @@ def _compiled(how: How, function: Callable[..., Tensor]) -> Callable[..., Tensor
     """The function, compiled where asked."""
     if how.compile == "eager":
         return function
-    import torch
+    import torch._functorch.config
 
+    # A donated buffer is overwritten by the backward pass, which the backward mode calls again and again.
+    torch._functorch.config.donated_buffer = how.mode != "backward"
     torch._dynamo.reset()
     return torch.compile(function, mode=None if how.compile == "default" else how.compile)
 
