@@ -2,19 +2,39 @@
 # What does a GPU say to everything this project asks? Each step adds to a folder of results/; a sitting does as many
 # steps as it has time for, and the same step in a later sitting goes on where it stopped.
 #
-#     benchmarks/campaign.sh results/h200-2026-12-01 trust kernels spread operators accelerated
+#     benchmarks/campaign.sh results/h200-2026-12-01 kernels compile accelerated-amp-nhwc mixer archive
 #
-# trust        can the clock, the verifier and the energy counter be believed here?        2 minutes
-# kernels      right answers, then the goals G1 to G12 (kernel_goals.py)                   8
-# spread       how far do processes differ, over operators and networks?                   8
-# page         docs/findings.md anew from results/; needs no GPU
-# any other    a plan of benchmarks/campaign/ (operators, accelerated, compiled, dispatch), or of the suite (figure1,
-#              table1, ...), for as long as BUDGET says (default 9min)
+# The steps, in the order in which they are wanted; on a fresh machine kernels and compile come first, because they fill
+# Triton's cache from all cores, where a sweep compiles on one. The minutes are predictions for an H200 with 16 cores;
+# every step but trust and the two of spread ends within ten by itself.
+#
+# kernels                right answers, then the goals G1 to G12 (kernel_goals.py)                      8 minutes
+# compile                fills Triton's cache for the networks under AMP; measures nothing              5
+# accelerated-amp-nhwc   InceptionNeXt-T stock and ours, ConvNeXt-T; train and infer                    7
+# accelerated-amp-nchw                                                                                  7
+# accelerated-tf32-nhwc  compiles for the blocks fused in TF32, too                                     8
+# accelerated-tf32-nchw                                                                                 8
+# mixer                  the Inception depthwise convolution at T's stages, cold                        7
+# depthwise              ConvNeXt's 7x7                                                                 7
+# trust                  can the clock, the verifier and the energy counter be believed here?           5
+# tests                  every test marked gpu, as many as there is time for                            9
+# sanitize               compute-sanitizer over our kernels: memcheck, racecheck                        8
+# bytes                  roofs, and bytes by Nsight Compute where its counters may be read              7
+# spread                 how far do processes differ, over operators?                                   6
+# spread-networks        and over networks?                                                             8
+# dispatch               what stock runs when forced, in half precision, under AMP, warm                7
+# dispatch-cudnn         cuDNN's own, NHWC                                                              4
+# compiled               the networks compiled; two sittings or more                                    8
+# page                   docs/findings.md anew from results/; needs no GPU
+# archive                the folder as one file, to carry home
+#
+# A name that is no step here is a plan of the suite (figure1, table1, ...). A plan is measured for as long as BUDGET
+# says (default 8min, compiled 7min), and a point for no longer than TIMEOUT (5min), which may compile many kernels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python3}
-folder=$1
+folder=${1%/}
 shift
 mkdir -p "$folder"
 number=$(date -u +%Y%m%d-%H%M%S)
@@ -26,22 +46,48 @@ bench() {
     [ $status -eq 3 ] || return $status
 }
 
+# What a command prints, under its name only when it is whole: a step that is killed leaves no half of a document.
+keep() {
+    local file=$1 status=0
+    shift
+    "$@" >"$file.part" || status=$?
+    if [ -s "$file.part" ] && [ $status -lt 128 ]; then mv "$file.part" "$file"; else rm "$file.part"; fi
+    return $status
+}
+
+measure() {
+    local plan=benchmarks/campaign/$1.toml
+    [ -f "$plan" ] || plan=$1
+    bench -q sweep "$plan" --budget "$2" --timeout "${TIMEOUT:-5min}" "${@:3}"
+}
+
 for step in "$@"; do
     case $step in
-    trust)
-        "$python" benchmarks/gpu_trust.py --json >"$folder/trust-$number.json" || echo "a check failed" >&2
-        [ -s "$folder/trust-$number.json" ] || rm "$folder/trust-$number.json"
-        ;;
     kernels) "$python" benchmarks/gpu_kernels.py --json "$folder/kernels-$number.json" || echo "not all goals" >&2 ;;
+    compile) "$python" benchmarks/gpu_compile.py benchmarks/campaign/accelerated-amp-*.toml || echo "not all" >&2 ;;
+    trust) keep "$folder/trust-$number.json" "$python" benchmarks/gpu_trust.py --json || echo "a check failed" >&2 ;;
+    tests) "$python" benchmarks/gpu_tests.py --json "$folder/tests-$number.json" || echo "not all passed" >&2 ;;
+    sanitize) "$python" benchmarks/gpu_sanitize.py --json "$folder/sanitize-$number.json" || echo "not clean" >&2 ;;
+    bytes)
+        measure bytes "${BUDGET:-6min}" --tag bytes
+        keep "$folder/roofs-$number.json" bench roofline @bytes --json || echo "no roofs" >&2
+        # Whoever may not read the counters is told so; what was traced stands without them.
+        bench roofline @bytes --ncu || echo "nothing was counted" >&2
+        ;;
     spread)
-        bench aa --op inception_dwconv,depthwise_conv --rounds 8 --json >"$folder/aa-operators-$number.json"
-        bench aa --model inception_next_tiny,resnet50 --rounds 8 --json >"$folder/aa-networks-$number.json"
+        keep "$folder/aa-operators-$number.json" bench aa --op inception_dwconv --kernels 11 --rounds 5 --json \
+            --set shape=96x56x56,384x14x14 --set mode=forward --set precision=fp32 --set layout=nchw
+        ;;
+    spread-networks)
+        keep "$folder/aa-networks-$number.json" bench aa --model inception_next_tiny,resnet50 --kernels 11 --rounds 5 \
+            --json --set backend=aten --set mode=infer --set precision=tf32 --set layout=nhwc
         ;;
     page) "$python" benchmarks/findings.py ;;
-    *)
-        plan=benchmarks/campaign/$step.toml
-        [ -f "$plan" ] || plan=$step
-        bench -q sweep "$plan" --budget "${BUDGET:-9min}"
+    archive)
+        tar -C "$(dirname "$folder")" -czf "$folder.tar.gz" "$(basename "$folder")"
+        echo "$folder.tar.gz"
         ;;
+    compiled) measure compiled "${BUDGET:-7min}" ;;
+    *) measure "$step" "${BUDGET:-8min}" ;;
     esac
 done

@@ -3,8 +3,10 @@
     python benchmarks/findings.py [--results DIR] [--output FILE]
 
 Each folder of results/ is one machine's sitting or campaign. In it are run folders of ``bench sweep``, and, where there
-are any: trust*.json (gpu_trust.py --json), kernels*.json (gpu_kernels.py --json), and steps.csv with the columns step,
-prediction, outcome, run: what was expected of a change before it was measured, and what became of it.
+are any: trust*.json (gpu_trust.py --json), tests*.json (gpu_tests.py), sanitize*.json (gpu_sanitize.py), kernels*.json
+(gpu_kernels.py), roofs*.json (``bench roofline --json``, beside which stands what Nsight Compute has counted for the
+same points), and steps.csv with the columns step, prediction, outcome, run: what was expected of a change before it was
+measured, and what became of it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,16 +49,19 @@ def findings(folder: Path) -> str:
 
 
 def machine_part(folder: Path) -> Iterator[str]:
-    """One machine: what it is, its checks, its kernels' goals, the steps of tuning, then run by run."""
+    """One machine: what it is, its checks, its kernels' goals and bytes, the steps of tuning, then run by run."""
     made = sorted(runs(folder), key=lambda run: run.id)
     yield f"## {folder.name}"
     if made:
         yield described(made[-1].asked()["description"])
         yield table.markdown([summed_up(run) for run in made]).rstrip()
-    for file in sorted(folder.glob("trust*.json")):
-        yield from titled(f"Checks of the measuring itself ({file.name})", trust_rows(json.loads(file.read_text())))
-    for file in sorted(folder.glob("kernels*.json")):
-        yield from titled(f"Kernels against their goals ({file.name})", goal_rows(json.loads(file.read_text())))
+    for name, (title, rows_of) in DOCUMENTS.items():
+        for file in sorted(folder.glob(f"{name}*.json")):
+            yield from titled(f"{title} ({file.name})", rows_of(json.loads(file.read_text())))
+    counters = [run.counters() for run in made]
+    counted = {key: row["dram_bytes"] for each in counters for key, row in each.items() if "dram_bytes" in row}
+    for file in sorted(folder.glob("roofs*.json")):
+        yield from bytes_part(file, counted)
     if (folder / "steps.csv").exists():
         with (folder / "steps.csv").open(newline="") as lines:
             yield from titled("Steps of tuning, predicted and measured", list(csv.DictReader(lines)))
@@ -186,9 +191,13 @@ def spread_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
 
 def goal_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
     """The goals of kernel_goals.py as gpu_kernels.py --json wrote them; wrong answers first."""
-    wrong = [{"goal": "-", "point": line, "what": "a wrong answer", "verdict": "WRONG"} for line in document["wrong"]]
+    columns = ("goal", "point", "what", "must", "found", "verdict")
+    answers = [
+        *(("-", line, "a wrong answer", "", "", "WRONG") for line in document["wrong"]),
+        *(("-", point, "the right answer", "", "no time", "not checked") for point in document["unchecked"]),
+    ]
     return [
-        *wrong,
+        *(dict(zip(columns, answer, strict=True)) for answer in answers),
         *(
             {
                 "goal": goal["goal"]["name"],
@@ -217,6 +226,66 @@ def trust_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
     passed = document["tests_exit_status"] == 0
     return [*figures, {"check": "tests marked gpu", "found": "", "verdict": "pass" if passed else "FAIL"}]
+
+
+def test_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """How many tests of gpu_tests.py --json ended how, then each failure, then why others were skipped."""
+    outcomes = ("passed", "failed", "skipped", "not_run")
+    return [
+        *({"ended": name.replace("_", " "), "tests": str(document[name]), "said": ""} for name in outcomes),
+        *({"ended": "FAIL", "tests": one["test"], "said": one["error"]} for one in document["failures"]),
+        *({"ended": "skipped", "tests": str(number), "said": why} for why, number in document["skips"].items()),
+    ]
+
+
+def sanitizer_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the tools of gpu_sanitize.py --json found, first of all whether they find what was planted."""
+    planted = "found" if document["planted_errors"] else "NOT FOUND"
+    found = [{"tool": "memcheck", "points": "a planted fault", "errors": planted, "warnings": "", "said": ""}]
+    for one in document["tools"]:
+        points = f"{one['done']} of {one['points']}"
+        found.append({"tool": one["tool"], "points": points, **{n: str(one[n]) for n in ("errors", "warnings")}})
+        found += [{"tool": one["tool"], "said": line.strip("= ")} for line in one["said"]]
+    return found
+
+
+DOCUMENTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], list[dict[str, str]]]]] = {
+    "trust": ("Checks of the measuring itself", trust_rows),
+    "tests": ("Tests on the GPU", test_rows),
+    "sanitize": ("Our kernels under compute-sanitizer", sanitizer_rows),
+    "kernels": ("Kernels against their goals", goal_rows),
+}
+"""The documents of the scripts, by the beginnings of their files' names."""
+
+
+def bytes_part(file: Path, counted: Mapping[str, float]) -> Iterator[str]:
+    """The roofs of a roofs*.json, and the bytes of its points: least, traced, and counted by key where they were."""
+    points = json.loads(file.read_text())
+    if not points:
+        return
+    yield f"### Roofs and bytes ({file.name})"
+    rates = (
+        ("memory", units.bandwidth_text(points[0]["memory_roof_bytes_per_s"])),
+        ("cache", units.bandwidth_text(points[0]["cache_roof_bytes_per_s"])),
+        ("float32 multiply-adds", units.compute_text(points[0]["fma_roof_flops_per_s"])),
+    )
+    yield table.markdown([{"roof": name, "measured": text} for name, text in rates]).rstrip()
+    yield table.markdown([bytes_row(point, counted.get(point["key"])) for point in points]).rstrip()
+
+
+def bytes_row(point: Mapping[str, Any], counted: float | None) -> dict[str, str]:
+    """A point of ``bench roofline --json`` and its DRAM bytes; time x bandwidth (M2) is no count and is left out."""
+    least, traced = point["least_bytes"], point["known_bytes"] if point["provenance"] == "M1" else None
+    return {
+        "what": point["name"],
+        "mode": str(point["mode"]),
+        "least": units.bytes_text(least),
+        "traced": units.bytes_text(traced),
+        "counted in DRAM": units.bytes_text(counted),
+        "counted / least": units.ratio_text(counted / least if counted else None),
+        "counted / traced": units.ratio_text(counted / traced if counted and traced else None),
+        "of the memory roof": units.share_text(point["share_of_memory_roof"]),
+    }
 
 
 def main() -> int:

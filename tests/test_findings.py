@@ -2,18 +2,13 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from benchbench.plan import all_points, from_toml
 from benchbench.record import Record, to_line
-from benchbench.registry import register_cases
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,7 +49,9 @@ def results(tmp_path: Path) -> Path:
     (run / "records.jsonl").write_text("".join(to_line(record) + "\n" for record in records))
     goal = {"goal": {"name": "G1", "text": "share of copy", "must": 0.9, "below": False}, "point": "s1 fp32 nchw"}
     goals = [{**goal, "value": 0.95, "low": 0.94, "high": 0.96, "reason": "", "verdict": "met"}]
-    (machine / "kernels.json").write_text(json.dumps({"wrong": ["s1: error 1"], "goals": goals}))
+    (machine / "kernels.json").write_text(
+        json.dumps({"wrong": ["s1: error 1"], "unchecked": ["s4 fp16"], "goals": goals})
+    )
     figures = [{"name": "copy warm over cold", "value": 1.4, "unit": "x", "holds": True}]
     (machine / "trust.json").write_text(json.dumps({"figures": figures, "tests_exit_status": 1}))
     (machine / "steps.csv").write_text("step,prediction,outcome,run\nwider loads,+5 %,+1 %,0001\n")
@@ -82,27 +79,72 @@ def test_a_block_has_the_shares_of_its_parts_and_what_they_sum_to(script: Module
 
 def test_what_failed_is_on_the_page(script: ModuleType, results: Path) -> None:
     page = script.findings(results)
-    assert "| - | s1: error 1 | a wrong answer |" in page
+    assert "| - | s1: error 1 | a wrong answer |  |  | WRONG |" in page
+    assert "| - | s4 fp16 | the right answer |  | no time | not checked |" in page
+    assert "| G1 | s1 fp32 nchw | share of copy | at least 0.90 | 0.950x (0.940-0.960) | met |" in page
     assert "| tests marked gpu |  | FAIL |" in page
     assert "| wider loads | +5 % | +1 % | 0001 |" in page
+
+
+def test_a_cold_share_is_of_a_copy_beyond_the_cache_of_the_machine(script: ModuleType, results: Path) -> None:
+    run = next(results.glob("gpu-1/*/run.json"))
+    asked = json.loads(run.read_text())
+    asked["description"]["gpu_l2_bytes"] = 1000
+    run.write_text(json.dumps(asked))
+    lines = run.with_name("records.jsonl")
+    lines.write_text(lines.read_text().replace('"layout":"nchw"', '"layout":"nchw","cache":"cold"'))
+    (row,) = [line for line in script.findings(results).splitlines() if "4.00x" in line and line.startswith("| ")]
+    assert row.endswith("| 4.00x (3.99-4.01) | - |"), "its only copy moves no more than two caches"
+
+
+def test_what_was_not_looked_at_is_not_on_the_page(script: ModuleType, results: Path) -> None:
+    page = script.findings(results)
+    assert not [word for word in ("Tests on the GPU", "compute-sanitizer", "Roofs and bytes") if word in page]
+
+
+def test_each_failed_test_is_named_and_what_did_not_run_is_counted(script: ModuleType, results: Path) -> None:
+    ended = {"passed": 970, "failed": 1, "skipped": 2, "not_run": 2, "seconds": 500.0}
+    said = {"failures": [{"test": "tests/a.py::b", "error": "E  1 | 2"}], "skips": {"no second GPU": 2}}
+    (results / "gpu-1" / "tests-1.json").write_text(json.dumps({**ended, **said}))
+    page = script.findings(results)
+    assert "### Tests on the GPU (tests-1.json)" in page
+    assert "| passed | 970 |  |" in page
+    assert "| not run | 2 |  |" in page
+    assert "| FAIL | tests/a.py::b | E 1 \\| 2 |" in page
+    assert "| skipped | 2 | no second GPU |" in page
+
+
+def test_a_sanitizer_that_misses_the_planted_fault_says_nothing_of_the_others(
+    script: ModuleType, results: Path
+) -> None:
+    counts = {"tool": "memcheck", "points": 32, "done": 31, "errors": 1, "warnings": 0}
+    document = {"planted_errors": 0, "tools": [{**counts, "said": ["========= Invalid __global__ read"]}]}
+    (results / "gpu-1" / "sanitize-1.json").write_text(json.dumps(document))
+    page = script.findings(results)
+    assert "| memcheck | a planted fault | NOT FOUND |  |  |" in page
+    assert "| memcheck | 31 of 32 | 1 | 0 |  |" in page
+    assert "| memcheck |  |  |  | Invalid __global__ read |" in page
+
+
+def test_bytes_that_were_counted_stand_beside_those_that_were_traced(script: ModuleType, results: Path) -> None:
+    rates = {"memory_roof_bytes_per_s": 4e12, "cache_roof_bytes_per_s": None, "fma_roof_flops_per_s": 6e13}
+    share = {"mode": "forward", "least_bytes": 1000, "share_of_memory_roof": 0.5, **rates}
+    points = [
+        {"key": "ours", "name": "mixer, triton", "known_bytes": 1100, "provenance": "M1", **share},
+        {"key": "stock", "name": "mixer, aten", "known_bytes": 5000.0, "provenance": "M2", **share},
+    ]
+    (results / "gpu-1" / "roofs-1.json").write_text(json.dumps(points))
+    page = script.findings(results)
+    assert "| memory | 4.000 TB/s |" in page
+    assert "| mixer, triton | forward | 1.000 kB | 1.100 kB | - | - | - | 50.0 % |" in page
+    run = next(results.glob("gpu-1/*/records.jsonl"))
+    counters = [{"key": "ours", "provenance": "M4", "dram_bytes": 990.0}, {"key": "stock", "provenance": "M4"}]
+    run.with_name("counters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in counters))
+    page = script.findings(results)
+    assert "| mixer, triton | forward | 1.000 kB | 1.100 kB | 990 B | 0.990x | 0.900x | 50.0 % |" in page
+    assert "| mixer, aten | forward | 1.000 kB | - | - | - | - | 50.0 % |" in page
 
 
 def test_a_folder_without_runs_is_an_empty_heading(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "new-gpu").mkdir()
     assert script.findings(tmp_path).endswith("## new-gpu\n")
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "campaign").glob("*.toml")), ids=lambda path: path.stem)
-def test_a_plan_of_the_campaign_asks_for_points_that_make_sense(path: Path) -> None:
-    register_cases(())
-    found = all_points(from_toml(path), device="cuda:0")
-    assert sum(not point.skip for point in found) > len(found) / 2 > 10
-
-
-def test_a_step_that_does_not_exist_stops_the_campaign_with_one_line(tmp_path: Path) -> None:
-    command = ["benchmarks/campaign.sh", str(tmp_path), "tabel1"]
-    environment = {**os.environ, "PYTHON": sys.executable}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert "table1" in ended.stderr
-    assert "Traceback" not in ended.stderr
