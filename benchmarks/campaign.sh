@@ -8,7 +8,8 @@
 # Triton's cache from all cores, where a sweep compiles on one. The minutes are predictions for an H200 with 16 cores;
 # every step but trust and the two of spread ends within ten by itself, unless a point hangs.
 #
-# kernels                right answers, then the goals G1 to G12 (kernel_goals.py)                      8 minutes
+# kernels                right answers, then the goals G1 to G13 (kernel_goals.py)                      8 minutes
+# tune                   the mixer's launches (tune_kernels.py), TUNE says where                            8
 # compile                fills Triton's cache for the networks under AMP; measures nothing              7
 # accelerated-amp-nhwc   InceptionNeXt-T stock and ours, ConvNeXt-T; train and infer                    7
 # accelerated-amp-nchw                                                                                  7
@@ -65,6 +66,11 @@ measure() {
 for step in "$@"; do
     case $step in
     kernels) "$python" benchmarks/gpu_kernels.py --json "$folder/kernels-$number.json" || echo "not all goals" >&2 ;;
+    tune)
+        # TUNE: the options of tune_kernels.py; each sitting tunes as many places as it has time for.
+        read -ra places <<<"${TUNE:---dtypes bf16}"
+        "$python" benchmarks/tune_kernels.py --json "$folder/tune-$number.json" "${places[@]}" || echo "WRONG" >&2
+        ;;
     compile) "$python" benchmarks/gpu_compile.py benchmarks/campaign/accelerated-amp-*.toml || echo "not all" >&2 ;;
     trust) keep "$folder/trust-$number.json" "$python" benchmarks/gpu_trust.py --json || echo "a check failed" >&2 ;;
     tests) "$python" benchmarks/gpu_tests.py --json "$folder/tests-$number.json" || echo "not all passed" >&2 ;;

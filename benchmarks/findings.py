@@ -4,9 +4,9 @@
 
 Each folder of results/ is one machine's sitting or campaign. In it are run folders of ``bench sweep``, and, where there
 are any: trust*.json (gpu_trust.py --json), tests*.json (gpu_tests.py), sanitize*.json (gpu_sanitize.py), kernels*.json
-(gpu_kernels.py), roofs*.json (``bench roofline --json``, beside which stands what Nsight Compute has counted for the
-same points), and steps.csv with the columns step, prediction, outcome, run: what was expected of a change before it was
-measured, and what became of it.
+(gpu_kernels.py), tune*.json (tune_kernels.py), aa*.json (``bench aa --json``), roofs*.json (``bench roofline --json``,
+beside which stands what Nsight Compute has counted for the same points), and steps.csv with the columns step,
+prediction, outcome, run: what was expected of a change before it was measured, and what became of it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import network_goals
+from documents import DOCUMENTS, bytes_part
 
 from benchbench import units
 from benchbench.reports import rows, table
@@ -101,6 +104,8 @@ def run_part(run: Run) -> Iterator[str]:
     if sentence := closing_sentence(frame):
         yield f"{sentence}."
     yield from titled("Ours beside stock", pair_rows(frame, cache_bytes), level=4)
+    networks = rows.ordered(rows.measured(rows.tidy(frame))).to_dict("records")
+    yield from titled("Networks against their goals", network_goals.goal_rows(networks), level=4)
     yield from titled("Networks", table.rows(rows.networks(rows.tidy(frame))), level=4)
     yield from titled("Blocks taken apart", part_rows(frame), level=4)
     yield from titled("Spread between processes", spread_rows(frame), level=4)
@@ -120,13 +125,13 @@ def pair_rows(frame: pandas.DataFrame, cache_bytes: float | None = None) -> list
     good = rows.measured(rows.tidy(frame))
     axes = [axis for axis in rows.axes_of(good) if axis != "backend"]
     known = controls(frame, cache_bytes)
-    sides: dict[str, dict[tuple[str, ...], dict[Any, Any]]] = {"aten": {}, "triton": {}}
+    sides: dict[str, dict[tuple[str, ...], dict[Any, Any]]] = {"aten": {}, **{name: {} for name in network_goals.OURS}}
     for record in rows.ordered(good).to_dict("records"):
         side = sides.get(str(rows.value(record["backend"])))
         if side is not None:
             side[(str(record["case"]), *(str(rows.value(record[axis])) for axis in axes))] = record
     found = []
-    for place, ours in sides["triton"].items():
+    for place, ours in (pair for name in network_goals.OURS for pair in sides[name].items()):
         stock = sides["aten"].get(place)
         ratio = speed_ratio(ours, stock) if stock else None
         if stock is None or ratio is None:
@@ -138,7 +143,7 @@ def pair_rows(frame: pandas.DataFrame, cache_bytes: float | None = None) -> list
                 "what": table.name(ours),
                 "at": ", ".join(
                     str(rows.value(ours[a]))
-                    for a in ("mode", "precision", "layout", "cache", "compile")
+                    for a in ("backend", "mode", "precision", "layout", "cache", "compile")
                     if rows.value(ours.get(a))
                 ),
                 "stock": units.time_text(stock["median_s"], stock["low_s"], stock["high_s"]),
@@ -187,105 +192,6 @@ def spread_rows(frame: pandas.DataFrame) -> list[dict[str, str]]:
             quantiles = {f"{q:.0%}": units.spread_text(float(spread.quantile(q))) for q in (0.1, 0.5, 0.9)}
             found.append({"points": f"{len(spread)} {kind}", **quantiles})
     return found
-
-
-def goal_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The goals of kernel_goals.py as gpu_kernels.py --json wrote them; wrong answers first."""
-    columns = ("goal", "point", "what", "must", "found", "verdict")
-    answers = [
-        *(("-", line, "a wrong answer", "", "", "WRONG") for line in document["wrong"]),
-        *(("-", point, "the right answer", "", "no time", "not checked") for point in document["unchecked"]),
-    ]
-    return [
-        *(dict(zip(columns, answer, strict=True)) for answer in answers),
-        *(
-            {
-                "goal": goal["goal"]["name"],
-                "point": goal["point"],
-                "what": goal["goal"]["text"],
-                "must": f"{'at most' if goal['goal']['below'] else 'at least'} {goal['goal']['must']:.2f}",
-                "found": units.ratio_text(goal["value"], goal["low"], goal["high"])
-                if goal["value"] is not None
-                else goal["reason"],
-                "verdict": goal["verdict"],
-            }
-            for goal in document["goals"]
-        ),
-    ]
-
-
-def trust_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures of gpu_trust.py --json, and how its tests ended."""
-    figures = [
-        {
-            "check": figure["name"],
-            "found": f"{figure['value']:.4g} {figure['unit']}",
-            "verdict": "holds" if figure["holds"] else "FAILS",
-        }
-        for figure in document["figures"]
-    ]
-    passed = document["tests_exit_status"] == 0
-    return [*figures, {"check": "tests marked gpu", "found": "", "verdict": "pass" if passed else "FAIL"}]
-
-
-def test_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """How many tests of gpu_tests.py --json ended how, then each failure, then why others were skipped."""
-    outcomes = ("passed", "failed", "skipped", "not_run")
-    return [
-        *({"ended": name.replace("_", " "), "tests": str(document[name]), "said": ""} for name in outcomes),
-        *({"ended": "FAIL", "tests": one["test"], "said": one["error"]} for one in document["failures"]),
-        *({"ended": "skipped", "tests": str(number), "said": why} for why, number in document["skips"].items()),
-    ]
-
-
-def sanitizer_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What the tools of gpu_sanitize.py --json found, first of all whether they find what was planted."""
-    planted = "found" if document["planted_errors"] else "NOT FOUND"
-    found = [{"tool": "memcheck", "points": "a planted fault", "errors": planted, "warnings": "", "said": ""}]
-    for one in document["tools"]:
-        points = f"{one['done']} of {one['points']}"
-        found.append({"tool": one["tool"], "points": points, **{n: str(one[n]) for n in ("errors", "warnings")}})
-        found += [{"tool": one["tool"], "said": line.strip("= ")} for line in one["said"]]
-    return found
-
-
-DOCUMENTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], list[dict[str, str]]]]] = {
-    "trust": ("Checks of the measuring itself", trust_rows),
-    "tests": ("Tests on the GPU", test_rows),
-    "sanitize": ("Our kernels under compute-sanitizer", sanitizer_rows),
-    "kernels": ("Kernels against their goals", goal_rows),
-}
-"""The documents of the scripts, by the beginnings of their files' names."""
-
-
-def bytes_part(file: Path, counted: Mapping[str, float]) -> Iterator[str]:
-    """The roofs of a roofs*.json, and the bytes of its points: least, traced, and counted by key where they were."""
-    points = json.loads(file.read_text())
-    if not points:
-        return
-    yield f"### Roofs and bytes ({file.name})"
-    rates = (
-        ("memory", units.bandwidth_text(points[0]["memory_roof_bytes_per_s"])),
-        ("cache", units.bandwidth_text(points[0]["cache_roof_bytes_per_s"])),
-        ("float32 multiply-adds", units.compute_text(points[0]["fma_roof_flops_per_s"])),
-    )
-    yield table.markdown([{"roof": name, "measured": text} for name, text in rates]).rstrip()
-    yield table.markdown([bytes_row(point, counted.get(point["key"])) for point in points]).rstrip()
-
-
-def bytes_row(point: Mapping[str, Any], counted: float | None) -> dict[str, str]:
-    """A point of ``bench roofline --json`` and its DRAM bytes; time x bandwidth (M2) is no count and is left out."""
-    least, traced = point["least_bytes"], point["known_bytes"] if point["provenance"] == "M1" else None
-    return {
-        "what": point["name"],
-        "mode": str(point["mode"]),
-        "least": units.bytes_text(least),
-        "traced": units.bytes_text(traced),
-        "counted in DRAM": units.bytes_text(counted),
-        "counted / least": units.ratio_text(counted / least if counted else None),
-        "counted / traced": units.ratio_text(counted / traced if counted and traced else None),
-        "of the memory roof": units.share_text(point["share_of_memory_roof"]),
-    }
 
 
 def main() -> int:

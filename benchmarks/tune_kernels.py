@@ -1,11 +1,13 @@
 """Which launch of the Inception mixer is the fastest on this GPU, stage by stage, and by how much?
 
     python benchmarks/tune_kernels.py [--stages s1,s2] [--dtypes bf16] [--layouts nchw] [--directions forward]
-                                      [--seconds 470] [--json FILE] [--table]
+                                      [--seconds 470] [--json FILE]
+    python benchmarks/tune_kernels.py --adopt FILE
 
 At each point: every constant that the rules leave open (launch_choices.py) is halved and doubled, alone; what is right
 against float64 is timed beside the rules' own launch and a copy, round by round, from a cold cache; then what gained is
-tried together. --table adds the winners to kernels/inception_dwconv/launch_table.csv, which later launches follow.
+timed once more, alone and together, and the fastest of that is chosen. --adopt needs no GPU: it takes the winners that an earlier run kept in FILE into the launch table of the
+kernels (kernels/inception_dwconv/launch_table.csv), which launches follow from then on.
 Exit codes: 0 measured, 1 a launch gave a wrong answer, 4 no GPU.
 """
 
@@ -18,7 +20,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
@@ -37,6 +39,7 @@ from benchbench.kernels.inception_dwconv.operation import BACKWARD, FORWARD
 from benchbench.verify import allowance
 
 DIRECTIONS = ("forward", "backward")
+NOTHING: Choices = {}
 TABLE = Path(launch_table.__file__).parent / launch_table.FILE
 
 
@@ -49,22 +52,15 @@ class Place:
     layout: str
     direction: str
 
-    def plan(self, choices: Choices) -> Plan:
+    def plan(self, choices: Choices, arch: int) -> Plan:
         """The launch with these choices in place of the rules'. Raises ValueError for what does not go together."""
         channels, side = STAGES[self.stage]
-        major, minor = torch.cuda.get_device_capability()
-        return plan(
-            (BATCH, channels, side, side),
-            DTYPES[self.dtype],
-            self.layout,
-            10 * major + minor,
-            direction=self.direction,
-            choices=choices,
-        )
+        shape = (BATCH, channels, side, side)
+        return plan(shape, DTYPES[self.dtype], self.layout, arch, direction=self.direction, choices=choices)
 
     def call(self, choices: Choices, seed: int) -> Callable[[], tuple[Tensor, ...]]:
         """One launch, with its inputs made: y, or the gradients of x, weights and biases."""
-        made, kind = self.plan(choices), DTYPES[self.dtype]
+        made, kind = self.plan(choices, architecture()), DTYPES[self.dtype]
         x = inputs_of(self.stage, kind, self.layout, seed)
         parameters = [each.detach() for each in mixer_of(x.shape[1], kind).tensors()]
         weights, biases = parameters[:3], parameters[3:]
@@ -81,12 +77,23 @@ class Place:
 
 @dataclass(slots=True)
 class Tuned:
-    """What was found at a place: why launches were not timed, seconds of those that were, and the fastest choices."""
+    """What was found at a place: why launches were not timed, seconds of those that were, and the fastest choices.
+
+    again: seconds of what gained, timed once more, alone and together.
+    """
 
     place: Place
+    arch: int
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    again: dict[str, list[float]] = field(default_factory=dict)
     chosen: dict[str, int] = field(default_factory=dict)
+
+
+def architecture() -> int:
+    """10 * major + minor of the GPU's compute capability."""
+    major, minor = torch.cuda.get_device_capability()
+    return 10 * major + minor
 
 
 def is_right(place: Place, choices: Choices) -> str:
@@ -143,36 +150,43 @@ def timed(place: Place, tried: Sequence[Choices]) -> dict[str, list[float]]:
 
 def tune(places: Sequence[Place], until: float) -> Iterator[Tuned]:
     """Place by place, compiling for the later ones while the earlier are timed."""
-    tried: dict[Place, list[dict[str, int]]] = {place: [{}, *neighbours(place.plan({}))] for place in places}
+    tried = {place: [NOTHING, *neighbours(place.plan(NOTHING, architecture()))] for place in places}
     workers = max(1, len(os.sched_getaffinity(0)) - 2)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         under_way = {place: checked(pool, place, tried[place]) for place in places}
         for place in places:
-            found = Tuned(place)
+            found = Tuned(place, architecture())
             found.left_out = {name: why for name, why in sorted_out(under_way[place], until) if why}
             if RULES not in found.left_out and time.monotonic() < until:
-                right = [choices for choices in tried[place] if text(choices) not in found.left_out]
-                found.seconds = timed(place, right)
-                gained = winners(found.seconds, right) if RULES in found.seconds else {}
-                if len(gained) > 1:
-                    found.left_out |= {
-                        name: why for name, why in sorted_out(checked(pool, place, [gained]), until) if why
-                    }
-                    if text(gained) not in found.left_out:
-                        right.append(gained)
-                        singles = [{name: value} for name, value in gained.items()]
-                        found.seconds |= timed(place, [{}, *singles, gained])
-                found.chosen = best(found.seconds, right) if RULES in found.seconds else {}
+                choose(found, [each for each in tried[place] if text(each) not in found.left_out], pool, until)
             yield found
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def choose(found: Tuned, right: Sequence[Choices], pool: ProcessPoolExecutor, until: float) -> None:
+    """Time what is right; then what gained once more, alone and together: the choice rests on the second timing."""
+    found.seconds = timed(found.place, right)
+    gained = winners(found.seconds, right) if RULES in found.seconds else {}
+    again = [{name: value} for name, value in gained.items()]
+    if len(gained) > 1:
+        ((_, why),) = sorted_out(checked(pool, found.place, [gained]), until)
+        if why:
+            found.left_out[text(gained)] = why
+        else:
+            again.append(gained)
+    if again:
+        found.again = timed(found.place, [NOTHING, *again])
+        found.chosen = best(found.again, again) if RULES in found.again else {}
+
+
 def printed(found: Tuned) -> Iterator[str]:
     """The place, the share of the copy by the rules and as chosen, and every launch that was tried."""
-    place, seconds = found.place, found.seconds
+    place = found.place
     yield f"{place.stage} {place.dtype} {place.layout} {place.direction}: {text(found.chosen)}"
-    if RULES in seconds:
-        yield f"  {microseconds({name: seconds[name] for name in ('copy', RULES) if name in seconds})}"
+    for title, seconds in (("", found.seconds), ("again", found.again)):
+        if RULES not in seconds:
+            continue
+        yield f"  {microseconds({name: seconds[name] for name in ('copy', RULES) if name in seconds})} {title}".rstrip()
         for name in sorted(set(seconds) - {"copy", RULES}, key=lambda name: share(seconds, name)[0]):
             middle, worst = share(seconds, name)
             yield f"  {name:32} {middle:.3f} of the rules' time, at most {worst:.3f}"
@@ -180,16 +194,15 @@ def printed(found: Tuned) -> Iterator[str]:
         yield f"  {name:32} {why}"
 
 
-def add_to_table(found: Tuned, run: str) -> None:
-    """Append a row for a place whose rules were beaten."""
-    if not found.chosen:
-        return
-    major, minor = torch.cuda.get_device_capability()
-    g, size = found.place.plan(found.chosen).geometry, DTYPES[found.place.dtype].itemsize
-    key = (10 * major + minor, found.place.layout, found.place.direction, size, g.channels, g.height, g.width)
-    gained = f"{share(found.seconds, text(found.chosen))[0]:.3f}"
-    with TABLE.open("a", newline="") as file:
-        csv.writer(file).writerow([*key, g.branch, g.square, g.band, text(found.chosen), gained, run])
+def adopted(document: Sequence[Mapping[str, Any]], run: str) -> Iterator[list[Any]]:
+    """A row of the launch table for each place of a document whose rules were beaten."""
+    for one in document:
+        place, chosen, times = Place(**one["place"]), one["chosen"], one["again"]
+        if chosen:
+            g, size = place.plan(chosen, one["arch"]).geometry, DTYPES[place.dtype].itemsize
+            key = (one["arch"], place.layout, place.direction, size, g.channels, g.height, g.width)
+            gained = f"{share(times, text(chosen))[0]:.3f}"
+            yield [*key, g.branch, g.square, g.band, text(chosen), gained, run]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,8 +211,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=lambda words: words.split(","), default=list(known))
     parser.add_argument("--seconds", type=float, default=470.0, help="stop measuring after so long")
     parser.add_argument("--json", help="write what was measured to this file as well")
-    parser.add_argument("--table", action="store_true", help="add the winners to launch_table.csv")
+    parser.add_argument("--adopt", metavar="FILE", help="take the winners of an earlier run into the launch table")
     asked = parser.parse_args(arguments)
+    if asked.adopt:
+        kept = Path(asked.adopt)
+        with TABLE.open("a", newline="") as file:
+            csv.writer(file).writerows(adopted(json.loads(kept.read_text()), kept.stem))
+        return 0
     if not torch.cuda.is_available():
         print("no CUDA device: tune_kernels.py measures on an NVIDIA GPU", file=sys.stderr)
         return 4
@@ -212,8 +230,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(printed(one)), flush=True)
         if asked.json:
             Path(asked.json).write_text(json.dumps([asdict(each) for each in found]))
-        if asked.table:
-            add_to_table(one, Path(asked.json).name if asked.json else "")
     return int(any(why.startswith("WRONG") for one in found for why in one.left_out.values()))
 
 

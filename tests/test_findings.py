@@ -148,3 +148,66 @@ def test_bytes_that_were_counted_stand_beside_those_that_were_traced(script: Mod
 def test_a_folder_without_runs_is_an_empty_heading(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "new-gpu").mkdir()
     assert script.findings(tmp_path).endswith("## new-gpu\n")
+
+
+def network(model: str, backend: str, seconds: float, round_: int, **more: Any) -> Record:
+    params = {"model": model, "backend": backend, "precision": "amp-fp16", "layout": "nhwc", "compile": "eager"}
+    params |= {"mode": "train", "kernel_size": 11 if model.startswith("inception") else 7, "batch": 128, **more}
+    key = " ".join(map(str, params.values()))
+    case = "inception_next" if model.startswith("inception") else "convnext"
+    return Record(key, case, 1, params, "ok", round=round_, samples_s=(seconds * (1 + 0.001 * round_),) * 6)
+
+
+def test_networks_are_held_against_their_goals_at_equal_settings(script: ModuleType, results: Path) -> None:
+    run = next(results.glob("gpu-1/*/records.jsonl"))
+    made = [
+        record
+        for r in range(3)
+        for record in (
+            network("inception_next_tiny", "aten", 0.12, r),
+            network("inception_next_tiny", "triton", 0.08, r),
+            network("inception_next_tiny", "triton-blocks", 0.11, r),
+            network("inception_next_tiny", "triton", 0.01, r, layout="nchw"),
+            network("inception_next_tiny", "triton", 0.04, r, mode="infer"),
+            network("convnext_tiny", "aten", 0.04, r, mode="infer"),
+        )
+    ]
+    run.write_text("".join(to_line(record) + "\n" for record in made))
+    page = script.findings(results)
+    goals = [line.split(" | ") for line in page.splitlines() if line.startswith("| G1")]
+    found = [(cells[0][2:], cells[1], cells[3], cells[5][:4], cells[6]) for cells in goals if "amp-fp16" in cells[3]]
+    at = "amp-fp16, nhwc, eager"
+    assert found == [
+        ("G15", "inception_next_tiny triton", f"train, {at}", "1.50", "met |"),
+        ("G15", "inception_next_tiny triton-blocks", f"train, {at}", "1.09", "MISSED |"),
+        ("G16", "inception_next_tiny triton", f"infer, {at}", "1.00", "MISSED |"),
+    ]
+    assert "triton-blocks, train, amp-fp16" in page, "the blocks stand beside stock, too"
+
+
+def test_what_was_tuned_and_how_far_processes_differ_is_on_the_page(script: ModuleType, results: Path) -> None:
+    machine = results / "gpu-1"
+    place = {"stage": "s1", "dtype": "bf16", "layout": "nchw", "direction": "forward"}
+    times = {"copy": [1.0] * 3, "rules": [2.0] * 3, "ROW_S=2": [1.5] * 3}
+    left_out = {"COPY=512": "WRONG: error 1, allowed 0.1", "maxnreg=0": "no time to compile it"}
+    tuned = {"place": place, "arch": 90, "left_out": left_out, "seconds": times, "again": times, "chosen": {"ROW_S": 2}}
+    (machine / "tune-1.json").write_text(json.dumps([tuned]))
+    needed = {"rounds_for_1%": 20, "rounds_for_2%": 8, "rounds_for_3%": 5, "rounds_for_5%": None}
+    rows = [{"spread": s, "rounds": 5, "verdict": v, **needed} for s, v in ((0.01, "same"), (0.02, "slower"))]
+    (machine / "aa-operators-1.json").write_text(json.dumps(rows))
+    page = script.findings(results)
+    assert "| s1 bf16 nchw forward | ROW_S=2 | 0.750 | 2 | 2 | COPY=512 |" in page
+    assert "| 2 | 5 | 1.00 % | 1.00 % | 2.00 % | 20 | 8 | 5 | - | 1 |" in page
+
+
+def test_a_winner_is_adopted_as_a_row_of_the_launch_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tuner = importlib.import_module("tune_kernels")
+    place = {"stage": "s1", "dtype": "bf16", "layout": "nchw", "direction": "forward"}
+    times = {"rules": [2.0] * 3, "ROW_S=2": [1.5] * 3}
+    document = [
+        {"place": place, "arch": 90, "again": times, "chosen": {"ROW_S": 2}},
+        {"place": place, "arch": 90, "again": times, "chosen": {}},
+    ]
+    (row,) = tuner.adopted(document, "tune-1")
+    assert row == [90, "nchw", "forward", 2, 96, 56, 56, 12, 3, 11, "ROW_S=2", "0.750", "tune-1"]
