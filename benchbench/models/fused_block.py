@@ -150,12 +150,17 @@ def keep(norm: nn.BatchNorm2d, mean: Tensor, inverse: Tensor, count: int) -> Non
         raise ValueError("expected more than one value a channel in training")
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum
-    if momentum is None:
-        momentum = 1.0 / float(norm.num_batches_tracked) if norm.num_batches_tracked is not None else 0.0
     variance = (inverse**-2 - norm.eps) * (count / (count - 1))
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), momentum)
+    for running, found in ((norm.running_mean, mean), (norm.running_var, variance)):
+        share: float | Tensor
+        if norm.momentum is not None:
+            share = norm.momentum
+        elif norm.num_batches_tracked is not None:
+            # Where it lies: a number that the host waits for cannot be captured in a CUDA graph.
+            share = norm.num_batches_tracked.to(running.dtype).reciprocal()
+        else:
+            share = 0.0
+        running.lerp_(found.to(running.dtype), share)
 
 
 class FusedBlock(nn.Module):

@@ -55,6 +55,16 @@ def test_outputs_gradients_and_running_statistics_are_those_of_the_two_layers(
         torch.testing.assert_close(norm.state_dict()[name], value)
 
 
+def test_a_cumulative_average_is_kept_without_waiting_for_a_number() -> None:
+    """A value read on the host is one more synchronization, and no CUDA graph can be captured around it."""
+    norm, linear, x = pair()
+    norm.momentum = None
+    with Reading(1) as watched:
+        for _ in range(2):
+            normalized_linear(x, norm, linear)
+    assert "aten::_local_scalar_dense" not in watched.seen
+
+
 def test_gradients_agree_with_differences() -> None:
     norm, linear, x = pair()
     norm.track_running_stats = False
