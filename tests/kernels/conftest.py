@@ -31,6 +31,36 @@ def device() -> str:
     return "cuda" if ON_GPU else "cpu"
 
 
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cpu", marks=pytest.mark.interpreter, id="interpreter"),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ]
+)
+def each_device(request: pytest.FixtureRequest) -> str:
+    """The CPU, where the reference answers; the same, where the interpreter does; and the GPU."""
+    return str(request.param)
+
+
+@pytest.fixture
+def interpreting() -> None:
+    """For tests that record addresses in this very process."""
+    if not INTERPRETING:
+        pytest.skip("records addresses: needs a process with TRITON_INTERPRET=1")
+
+
+@pytest.fixture(autouse=True)
+def stock_convolutions_end_and_keep_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither TF32, 10 bits of 23, nor oneDNN in the answers that others are held to.
+
+    On CPUs with AVX-512 oneDNN (torch 2.11, 2.15) never ends making code for a bfloat16 kernel of 1 x 15 in
+    channels_last.
+    """
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+
+
 @pytest.fixture
 def poisoned() -> Iterator[None]:
     """Fills what torch.empty returns with NaN, so that an output that is not written is seen."""

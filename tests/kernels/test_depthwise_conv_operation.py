@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchbench.kernels.depthwise_conv import DepthwiseConv2d, depthwise_conv, reference
 from benchbench.kernels.depthwise_conv.operation import _gradients, _operation
 
 
-def tensors(channels: int = 4, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(
+    channels: int = 4, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     made = torch.Generator().manual_seed(0)
     shapes = ((2, channels, 5, 6), (channels, 1, 3, 3), (channels,))
-    x, weight, bias = (torch.randn(shape, generator=made, dtype=torch.float64).to(dtype) for shape in shapes)
+    x, weight, bias = (torch.randn(size, generator=made, dtype=torch.float64).to(device, dtype) for size in shapes)
     return x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
 
 
@@ -33,18 +36,36 @@ def test_the_definition_is_pytorchs_convolution() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_pytorchs_own_checks_of_an_operation_pass(layout: torch.memory_format, has_bias: bool) -> None:
-    x, weight, bias = tensors()
+def test_pytorchs_own_checks_of_an_operation_pass(
+    layout: torch.memory_format, has_bias: bool, each_device: str
+) -> None:
+    x, weight, bias = tensors(device=each_device)
     x = x.detach().contiguous(memory_format=layout).requires_grad_()
     results = torch.library.opcheck(_operation, (x, weight[1:], bias[1:] if has_bias else None, 1, torch.float32))
     assert set(results.values()) == {"SUCCESS"}
 
 
-def test_pytorchs_own_checks_of_the_backward_pass() -> None:
-    x, weight, _ = (tensor.detach() for tensor in tensors())
+def test_pytorchs_own_checks_of_the_backward_pass(each_device: str) -> None:
+    x, weight, _ = (tensor.detach() for tensor in tensors(device=each_device))
     checks = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
     for wanted in ((True, True), (True, False), (False, True)):
         torch.library.opcheck(_gradients, (x, torch.ones_like(x), weight, 0, *wanted), test_utils=checks)
+
+
+def distances(tensor: Tensor) -> list[int]:
+    """The strides that mean something: those of axes of more than one element."""
+    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+
+
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)], ids=str)
+def test_gradients_lie_in_memory_as_a_compiler_is_told(wanted: tuple[bool, bool], each_device: str) -> None:
+    x, weight, _ = (tensor.detach() for tensor in tensors(device=each_device))
+    for given in (x, x.contiguous(memory_format=torch.channels_last)):
+        tensor_arguments = given, torch.ones_like(given), weight.transpose(0, 3).contiguous().transpose(0, 3)
+        real = _gradients(*tensor_arguments, 0, *wanted)
+        with FakeTensorMode() as mode:
+            told = _gradients(*map(mode.from_tensor, tensor_arguments), 0, *wanted)
+        assert [distances(tensor) for tensor in real] == [distances(tensor) for tensor in told]
 
 
 def test_gradients_agree_with_differences_in_float64() -> None:
@@ -80,9 +101,9 @@ def test_a_second_derivative_names_the_reference() -> None:
         grad.sum().backward()
 
 
-def test_it_compiles_without_a_graph_break_and_exports() -> None:
-    layer = DepthwiseConv2d(4, kernel_size=(1, 5))
-    x = torch.randn(2, 4, 5, 6)
+def test_it_compiles_without_a_graph_break_and_exports(each_device: str) -> None:
+    layer = DepthwiseConv2d(4, kernel_size=(1, 5), device=each_device)
+    x = torch.randn(2, 4, 5, 6, device=each_device)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), layer(x))
     compiled(x).sum().backward()
@@ -100,21 +121,27 @@ def test_a_map_over_inputs_folds_into_the_batch() -> None:
         torch.vmap(lambda taps: depthwise_conv(x, taps))(torch.stack((weight, weight)))
 
 
-def test_autocast_writes_its_type_and_gradients_keep_theirs() -> None:
-    x, weight, bias = tensors()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = depthwise_conv(x, weight, bias)
-    assert y.dtype == torch.bfloat16
-    y.sum().backward()
-    assert (x.grad.dtype, weight.grad.dtype, bias.grad.dtype) == (torch.float32,) * 3  # type: ignore[union-attr]
-    double = x.detach().double()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert depthwise_conv(double, weight.detach()).dtype == torch.float64
+@pytest.mark.parametrize("given", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_autocast_makes_of_each_type_what_it_makes_of_it_before_a_convolution(
+    given: torch.dtype, each_device: str
+) -> None:
+    leaves = tensors(dtype=given, device=each_device)
+    for wanted in (torch.bfloat16, torch.float16):
+        with torch.autocast(each_device, dtype=wanted):
+            y = depthwise_conv(*leaves)
+            stock = nn.functional.conv2d(*leaves, padding=1, groups=4)
+        assert y.dtype == stock.dtype
+        assert {grad.dtype for grad in torch.autograd.grad(y.float().sum(), leaves)} == {given}
 
 
-def test_an_empty_batch_gives_the_empty_result_and_zero_gradients() -> None:
-    weight = torch.randn(3, 1, 3, 3, requires_grad=True)
-    y = depthwise_conv(torch.empty(0, 3, 4, 4), weight)
+def test_where_there_is_no_autocast_shapes_and_types_are_still_found() -> None:
+    y = depthwise_conv(*tensors(dtype=torch.float16, device="meta"))
+    assert (y.shape, y.dtype, y.device.type) == ((2, 4, 5, 6), torch.float16, "meta")
+
+
+def test_an_empty_batch_gives_the_empty_result_and_zero_gradients(each_device: str) -> None:
+    weight = torch.randn(3, 1, 3, 3, device=each_device, requires_grad=True)
+    y = depthwise_conv(torch.empty(0, 3, 4, 4, device=each_device), weight)
     assert y.shape == (0, 3, 4, 4)
     y.sum().backward()
     assert torch.equal(weight.grad, torch.zeros_like(weight))

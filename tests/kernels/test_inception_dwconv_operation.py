@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchbench.kernels import InceptionDWConv2d, inception_dwconv
 
 
 def arguments(
-    dtype: torch.dtype = torch.float32, *, channels: int = 8, branch: int = 2, grad: bool = True
+    dtype: torch.dtype = torch.float32, *, channels: int = 8, branch: int = 2, grad: bool = True, device: str = "cpu"
 ) -> list[Tensor]:
     """x, three weights, three biases."""
     made = torch.Generator().manual_seed(0)
     shapes = [(2, channels, 5, 4), (branch, 1, 3, 3), (branch, 1, 1, 5), (branch, 1, 5, 1), *[(branch,)] * 3]
-    return [torch.randn(shape, generator=made, dtype=dtype).requires_grad_(grad) for shape in shapes]
+    return [torch.randn(shape, generator=made, dtype=dtype).to(device).requires_grad_(grad) for shape in shapes]
 
 
 def timm_layer(*args: Any, **kwargs: Any) -> nn.Module:
@@ -33,12 +34,29 @@ def test_gradients_are_those_of_finite_differences_in_float64() -> None:
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_the_operation_keeps_the_rules_of_torch_library(memory_format: torch.memory_format) -> None:
-    x, *rest = arguments()
+def test_the_operation_keeps_the_rules_of_torch_library(memory_format: torch.memory_format, each_device: str) -> None:
+    x, *rest = arguments(device=each_device)
     x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
     operation = torch.ops.benchbench.inception_dwconv.default
     torch.library.opcheck(operation, (x, *rest, torch.float32))
     torch.library.opcheck(operation, (x, *rest[:3], None, None, None, torch.bfloat16))
+
+
+def distances(tensor: Tensor) -> list[int]:
+    """The strides that mean something: those of axes of more than one element."""
+    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+
+
+def test_gradients_lie_in_memory_as_a_compiler_is_told(each_device: str) -> None:
+    x, *weights = arguments(grad=False, device=each_device)[:4]
+    weights = [weight.transpose(0, 3).contiguous().transpose(0, 3) for weight in weights]
+    operation = torch.ops.benchbench.inception_dwconv_backward
+    for given in (x, x.contiguous(memory_format=torch.channels_last)):
+        tensors = (given, torch.ones_like(given), *weights)
+        real = operation(*tensors)
+        with FakeTensorMode() as mode:
+            told = operation(*map(mode.from_tensor, tensors))
+        assert [distances(tensor) for tensor in real] == [distances(tensor) for tensor in told]
 
 
 def test_a_second_derivative_names_the_reference() -> None:
@@ -54,9 +72,9 @@ def test_the_reference_backend_has_a_second_derivative() -> None:
     assert torch.autograd.gradgradcheck(layer, (x,), fast_mode=True)
 
 
-def test_the_compiled_layer_is_one_graph_with_the_same_answers() -> None:
-    layer = InceptionDWConv2d(16)
-    x = torch.randn(2, 16, 9, 6)
+def test_the_compiled_layer_is_one_graph_with_the_same_answers(each_device: str) -> None:
+    layer = InceptionDWConv2d(16, device=each_device)
+    x = torch.randn(2, 16, 9, 6, device=each_device)
     grads = []
     for run in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
         layer.zero_grad()
@@ -76,11 +94,11 @@ def test_the_exported_layer_is_one_operation() -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_under_autocast_float32_comes_in_and_sixteen_bits_go_out(compiled: bool) -> None:
-    layer = InceptionDWConv2d(16)
-    x = torch.randn(2, 16, 5, 5, requires_grad=True)
+def test_under_autocast_float32_comes_in_and_sixteen_bits_go_out(compiled: bool, each_device: str) -> None:
+    layer = InceptionDWConv2d(16, device=each_device)
+    x = torch.randn(2, 16, 5, 5, device=each_device, requires_grad=True)
     run = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(each_device, dtype=torch.bfloat16):
         y = run(x)
         inside_16_bits = layer(x.detach().bfloat16())
     assert y.dtype == inside_16_bits.dtype == torch.bfloat16
@@ -88,6 +106,25 @@ def test_under_autocast_float32_comes_in_and_sixteen_bits_go_out(compiled: bool)
     y.sum().backward()
     assert x.grad is not None
     assert x.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("given", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_autocast_makes_of_each_type_what_it_makes_of_it_before_a_convolution(
+    given: torch.dtype, each_device: str
+) -> None:
+    x, *rest = arguments(given, device=each_device)
+    for wanted in (torch.bfloat16, torch.float16):
+        with torch.autocast(each_device, dtype=wanted):
+            y = inception_dwconv(x, *rest)
+            stock = nn.functional.conv2d(x[:, :2], rest[0], padding=1, groups=2)
+        assert y.dtype == stock.dtype
+        grads = torch.autograd.grad(y.float().sum(), (x, *rest))
+        assert {grad.dtype for grad in grads} == {given}
+
+
+def test_where_there_is_no_autocast_shapes_and_types_are_still_found() -> None:
+    y = inception_dwconv(*arguments(torch.float16, device="meta"))
+    assert (y.shape, y.dtype, y.device.type) == ((2, 8, 5, 4), torch.float16, "meta")
 
 
 def test_the_layer_answers_as_timms_and_takes_its_state() -> None:
@@ -171,8 +208,8 @@ def test_another_number_of_channels_is_refused_by_the_layer() -> None:
         InceptionDWConv2d(16)(torch.randn(1, 17, 4, 4))
 
 
-def test_an_empty_batch_gives_an_empty_result_and_zero_gradients() -> None:
-    x, *rest = arguments()
+def test_an_empty_batch_gives_an_empty_result_and_zero_gradients(each_device: str) -> None:
+    x, *rest = arguments(device=each_device)
     empty = x.detach()[:0].requires_grad_()
     y = inception_dwconv(empty, *rest)
     assert y.shape == (0, 8, 5, 4)

@@ -34,6 +34,27 @@ def test_the_naive_depthwise_control_is_right(layout: torch.memory_format, devic
     )
 
 
+def in_columns(parameter: torch.Tensor) -> torch.Tensor:
+    """The same numbers, not one behind the other in memory."""
+    return torch.stack((parameter, parameter), dim=-1)[..., 0]
+
+
+@pytest.mark.interpreter
+def test_the_controls_take_parameters_that_are_not_dense(device: str) -> None:
+    shapes = ((2, 8, 5, 6), (2, 1, 3, 3), (2, 1, 1, 5), (2, 1, 5, 1), (2,), (2,), (2,))
+    x, *parameters = leaves(*shapes, device=device)
+    controls = (
+        (lambda *given: naive_depthwise_conv(*given, identity_channels=6), (parameters[0], parameters[3])),
+        (naive_inception_dwconv, parameters),
+    )
+    for control, dense in controls:
+        results = []
+        for given in (dense, [in_columns(parameter) for parameter in dense]):
+            y = control(x, *given)
+            results.append([y, *torch.autograd.grad(y.square().sum(), (x, *given))])
+        assert all(map(torch.equal, *results))
+
+
 @pytest.mark.interpreter
 def test_the_naive_inception_control_is_right(device: str) -> None:
     x, *parameters = leaves((2, 8, 5, 6), (2, 1, 3, 3), (2, 1, 1, 5), (2, 1, 5, 1), (2,), (2,), (2,), device=device)

@@ -39,12 +39,20 @@ def depthwise_conv(
     Raises TypeError for a wrong dtype, ValueError for a wrong rank, shape or device.
     """
     check(x, weight, bias, identity_channels)
-    if out_dtype is None and x.dtype in KERNEL_DTYPES and torch.is_autocast_enabled(x.device.type):
-        out_dtype = torch.get_autocast_dtype(x.device.type)
+    if out_dtype is None and x.dtype in KERNEL_DTYPES:
+        out_dtype = autocast_dtype(x)
     if _is_transformed():
         return reference.depthwise_conv(x, weight, bias, identity_channels=identity_channels, out_dtype=out_dtype)
     y: Tensor = _operation(x, weight, bias, identity_channels, x.dtype if out_dtype is None else out_dtype)
     return y
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The type that autocast asks for where x is; None without autocast."""
+    # PyTorch 2.11 refuses to answer for meta, which has no autocast.
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return None
+    return torch.get_autocast_dtype(x.device.type)
 
 
 def _is_transformed() -> bool:
@@ -140,7 +148,8 @@ def _operation(
         from .start import convolve
 
         layout = layout_of(x)
-        convolve(ready(x, layout), weight.contiguous(), bias, y, layout, identity_channels, "forward")
+        summand = None if bias is None else bias.contiguous()
+        convolve(ready(x, layout), weight.contiguous(), summand, y, layout, identity_channels, "forward")
         return y
     return y.copy_(reference.depthwise_conv(x, weight, bias, identity_channels=identity_channels, out_dtype=out_dtype))
 
@@ -175,7 +184,7 @@ def _gradients(
     if input_wanted:
         grad_x = empty_like(x, x.dtype).copy_(all_grads[0])
     if sums_wanted:
-        grad_weight, grad_bias = all_grads[1:]
+        grad_weight, grad_bias = all_grads[1].contiguous(), all_grads[2]
     return grad_x, grad_weight, grad_bias
 
 

@@ -86,7 +86,10 @@ def launch_of(
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, layout: Layout, identity: int, direction: Direction
 ) -> None:
-    """Write y, the forward pass; with direction "input_gradient" and x the output's gradient, the input's gradient."""
+    """Write y, the forward pass; with direction "input_gradient" and x the output's gradient, the input's gradient.
+
+    weight and bias are dense.
+    """
     from .triton_forward import depthwise_conv_forward
 
     strides = image_strides(x, layout)

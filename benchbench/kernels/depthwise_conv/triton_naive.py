@@ -77,22 +77,24 @@ def weight_gradient_of_a_tap(
 
 
 def correlate(x: Tensor, weight: Tensor, bias: Tensor | None, identity_channels: int, *, flipped: bool) -> Tensor:
-    """The convolution of all channels but the first ones, which are copied."""
+    """The convolution of all channels but the first ones, which are copied. weight and bias are dense."""
     y = torch.empty_like(x)
     y[:, :identity_channels] = x[:, :identity_channels]
     images, channels, height, width = x.shape
     grid = -(-height * width // BLOCK), channels - identity_channels, images
-    shifted_reloads[grid](
-        x, weight, weight if bias is None else bias, y, *x.stride(), *y.stride(),
-        CHANNELS=channels, FIRST=identity_channels, H=height, W=width, KH=weight.shape[2], KW=weight.shape[3],
-        HAS_BIAS=bias is not None, FLIPPED=flipped, BLOCK=BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        shifted_reloads[grid](
+            x, weight, weight if bias is None else bias, y, *x.stride(), *y.stride(),
+            CHANNELS=channels, FIRST=identity_channels, H=height, W=width, KH=weight.shape[2], KW=weight.shape[3],
+            HAS_BIAS=bias is not None, FLIPPED=flipped, BLOCK=BLOCK,
+        )  # fmt: skip
     return y
 
 
 class _Naive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, identity_channels: int) -> Tensor:
+        weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.identity_channels, ctx.has_bias = identity_channels, bias is not None
         return correlate(x, weight, bias, identity_channels, flipped=False)
@@ -104,10 +106,11 @@ class _Naive(torch.autograd.Function):
         grad_x = correlate(grad_y, weight, None, ctx.identity_channels, flipped=True)
         grad_weight = torch.empty(weight.shape, device=x.device, dtype=torch.float32)
         rows, columns = weight.shape[2:]
-        weight_gradient_of_a_tap[(rows * columns, weight.shape[0])](
-            x, grad_y, grad_weight, x.shape[0], *x.stride(), *grad_y.stride(),
-            FIRST=ctx.identity_channels, H=x.shape[2], W=x.shape[3], KH=rows, KW=columns, BLOCK=1024,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            weight_gradient_of_a_tap[(rows * columns, weight.shape[0])](
+                x, grad_y, grad_weight, x.shape[0], *x.stride(), *grad_y.stride(),
+                FIRST=ctx.identity_channels, H=x.shape[2], W=x.shape[3], KH=rows, KW=columns, BLOCK=1024,
+            )  # fmt: skip
         grad_bias = grad_y[:, ctx.identity_channels :].sum((0, 2, 3), dtype=torch.float32).to(weight.dtype)
         return grad_x, grad_weight.to(weight.dtype), grad_bias if ctx.has_bias else None, None
 

@@ -99,9 +99,17 @@ def checked(
     if 3 * branch > x.shape[1]:
         raise ValueError(f"inception_dwconv: 3 branches of {branch} channels do not fit the {x.shape[1]} channels of x")
     _check_biases(x, biases, branch)
-    if out_dtype is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
+    if out_dtype is None and x.dtype in KERNEL_DTYPES:
+        out_dtype = autocast_dtype(x)
     return out_dtype or x.dtype
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The type that autocast asks for where x is; None without autocast."""
+    # PyTorch 2.11 refuses to answer for meta, which has no autocast.
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return None
+    return torch.get_autocast_dtype(x.device.type)
 
 
 def _check_biases(x: Tensor, biases: tuple[Tensor | None, ...], branch: int) -> None:
@@ -165,6 +173,12 @@ def empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=memory_format)
 
 
+def by_reference(x: Tensor, weights: list[Tensor], biases: list[Tensor | None], out_dtype: torch.dtype) -> Tensor:
+    """y from the reference as the kernels give it: in the memory format of x, summed in no type of autocast's."""
+    with torch.autocast(x.device.type, enabled=False):
+        return empty_like(x, out_dtype).copy_(reference.forward(x, weights, biases, out_dtype))
+
+
 @torch.library.custom_op("benchbench::inception_dwconv", mutates_args=())
 def _operation(
     x: Tensor,
@@ -178,8 +192,7 @@ def _operation(
 ) -> Tensor:
     weights, biases = [w_square, w_row, w_column], [b_square, b_row, b_column]
     if not runs_kernels(x):
-        y = reference.forward(x, weights, biases, out_dtype)
-        return empty_like(x, out_dtype).copy_(y)
+        return by_reference(x, weights, biases, out_dtype)
     dense, layout = ready(x)
     launch = plan_for(dense, weights, out_dtype, "forward", layout)
     with torch.cuda.device(dense.get_device()):
@@ -215,7 +228,7 @@ def _gradients(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_col
     weights = [w_square, w_row, w_column]
     if not runs_kernels(x):
         grad_x, grads_w, grads_b = reference.backward(x, grad_y, weights)
-        return _seven(empty_like(x, x.dtype).copy_(grad_x), grads_w, grads_b)
+        return _seven(empty_like(x, x.dtype).copy_(grad_x), [grad.contiguous() for grad in grads_w], grads_b)
     dense, layout = ready(x)
     memory_format = torch.channels_last if layout == "nhwc" else torch.contiguous_format
     grad_y = grad_y.contiguous(memory_format=memory_format)
@@ -235,7 +248,7 @@ def _seven(grad_x: Tensor, grads_w: list[Tensor], grads_b: list[Tensor]) -> Seve
 def _(x: Tensor, grad_y: Tensor, w_square: Tensor, w_row: Tensor, w_column: Tensor) -> Seven:
     weights = [w_square, w_row, w_column]
     biases = [weight.new_empty(weight.shape[0]) for weight in weights]
-    return _seven(empty_like(x, x.dtype), [torch.empty_like(weight) for weight in weights], biases)
+    return _seven(empty_like(x, x.dtype), [weight.new_empty(weight.shape) for weight in weights], biases)
 
 
 def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

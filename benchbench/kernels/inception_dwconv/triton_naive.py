@@ -98,25 +98,28 @@ def weight_gradient_of_a_tap(
 
 
 def mix(x: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor | None, ...], *, flipped: bool) -> Tensor:
-    """One launch over all channels."""
+    """One launch over all channels. weights and biases are dense."""
     y = torch.empty_like(x)
     images, channels, height, width = x.shape
     square, row, _ = weights
     has_bias = biases[0] is not None
-    shifted_reloads[(-(-height * width // BLOCK), channels, images)](
-        x, *weights, *(biases if has_bias else weights), y, *x.stride(), *y.stride(),
-        C=channels, G=square.shape[0], H=height, W=width, S=square.shape[2], K=row.shape[3],
-        HAS_BIAS=has_bias, FLIPPED=flipped, BLOCK=BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        shifted_reloads[(-(-height * width // BLOCK), channels, images)](
+            x, *weights, *(biases if has_bias else weights), y, *x.stride(), *y.stride(),
+            C=channels, G=square.shape[0], H=height, W=width, S=square.shape[2], K=row.shape[3],
+            HAS_BIAS=has_bias, FLIPPED=flipped, BLOCK=BLOCK,
+        )  # fmt: skip
     return y
 
 
 class _Naive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, square: Tensor, row: Tensor, column: Tensor, *biases: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, square, row, column)
+        weights = square.contiguous(), row.contiguous(), column.contiguous()
+        ctx.save_for_backward(x, *weights)
         ctx.has_bias = biases[0] is not None
-        return mix(x, (square, row, column), biases, flipped=False)
+        dense = tuple(None if bias is None else bias.contiguous() for bias in biases)
+        return mix(x, weights, dense, flipped=False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -129,10 +132,11 @@ class _Naive(torch.autograd.Function):
         for weight in weights:
             branch, _, rows, columns = weight.shape
             grad = torch.empty(weight.shape, device=x.device, dtype=torch.float32)
-            weight_gradient_of_a_tap[(rows * columns, branch)](
-                x, grad_y, grad, x.shape[0], *x.stride(), *grad_y.stride(),
-                FIRST=first, H=x.shape[2], W=x.shape[3], KH=rows, KW=columns, BLOCK=1024,
-            )  # fmt: skip
+            with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+                weight_gradient_of_a_tap[(rows * columns, branch)](
+                    x, grad_y, grad, x.shape[0], *x.stride(), *grad_y.stride(),
+                    FIRST=first, H=x.shape[2], W=x.shape[3], KH=rows, KW=columns, BLOCK=1024,
+                )  # fmt: skip
             grads.append(grad.to(weight.dtype))
             total = grad_y[:, first : first + branch].sum((0, 2, 3), dtype=torch.float32)
             biases.append(total.to(weight.dtype) if ctx.has_bias else None)

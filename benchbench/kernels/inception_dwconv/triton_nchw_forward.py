@@ -209,7 +209,7 @@ def forward_with_statistics(
 def _launch(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], plan: Plan, y: Tensor, rows: Sequence[Tensor]
 ) -> None:
-    weights = [weight.contiguous() for weight in weights]
+    weights, biases = [weight.contiguous() for weight in weights], [bias.contiguous() for bias in biases]
     # Without biases or rows for statistics the kernel gets pointers that it never follows.
     arguments = (x, *weights, *(biases or weights), y, *(rows or weights[:2]), x.shape[0])
     forward_kernel[(plan.programs,)](*arguments, **plan.constants, BIAS=bool(biases), PART=-1, **plan.options)

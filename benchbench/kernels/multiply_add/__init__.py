@@ -39,9 +39,11 @@ def multiply_add(x: Tensor, rounds: int) -> Tensor:
         raise ValueError(f"multiply_add: rounds must be a multiple of 16, got {rounds}")
     y = torch.empty_like(x)
     grid = (triton.cdiv(x.numel(), BLOCK),)
-    multiply_add_kernel[grid](
-        x, y, x.numel(), ROUNDS=rounds, FACTOR=FACTOR, SUMMAND=SUMMAND, BLOCK=BLOCK, num_warps=4, enable_fp_fusion=True
-    )
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        multiply_add_kernel[grid](
+            x, y, x.numel(), ROUNDS=rounds, FACTOR=FACTOR, SUMMAND=SUMMAND, BLOCK=BLOCK, num_warps=4,
+            enable_fp_fusion=True,
+        )  # fmt: skip
     return y
 
 
