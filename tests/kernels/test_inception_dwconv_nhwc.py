@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from pairwise import pairwise
 from torch import Tensor
 
 from benchbench.access import rows, shipped, thresholds, traced
@@ -56,14 +57,30 @@ CASES = (
     Case((1, 16, 8, 28), 2, dtype=FP32, out_dtype=FP16, has_bias=False),
     Case((1, 40, 29, 3), 10, dtype=FP32, out_dtype=BF16),
 )
+GROUPS = ((1, 3, 1), (2, 8, 2), (2, 40, 5), (1, 100, 12), (1, 768, 96))
+PLANES = ((1, 1), (7, 7), (13, 15), (57, 56), (112, 3))
+KERNELS = ((1, 3), (3, 11), (5, 21), (7, 31))
 # The interpreter takes minutes for wide channels on large planes: those meet on a GPU.
 MORE_CASES = tuple(
     Case((batch, channels, height, width), branch, square, band, dtype, out_dtype)
-    for batch, channels, branch in ((1, 3, 1), (2, 8, 2), (2, 40, 5), (1, 100, 12), (1, 768, 96))
-    for height, width in ((1, 1), (7, 7), (13, 15), (57, 56), (112, 3))
-    for square, band in ((1, 3), (3, 11), (5, 21), (7, 31))
+    for batch, channels, branch in GROUPS
+    for height, width in PLANES
+    for square, band in KERNELS
     for dtype, out_dtype in ((FP32, FP32), (BF16, BF16), (FP32, BF16))
-    if torch.cuda.is_available() or channels * height * width < 40_000
+    if channels * height * width < 40_000
+)
+LARGE = tuple(
+    Case((2, channels, *plane), branch, *kernels, *types, form, has_bias)
+    for (_, channels, branch), plane, kernels, types, form, has_bias in pairwise(
+        (
+            GROUPS,
+            PLANES,
+            KERNELS,
+            ((FP32, FP32), (FP16, FP16), (BF16, BF16), (FP32, BF16)),
+            ("dense", "slice of the channels", "expanded batch"),
+            (True, False),
+        )
+    )
 )
 
 
@@ -157,6 +174,14 @@ def test_both_passes_are_right_at_every_size(case: Case, device: str) -> None:
     assert_backward(case, device)
 
 
+@pytest.mark.gpu
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_both_passes_are_right_at_the_sizes_of_networks(case: Case) -> None:
+    assert_forward(case, "cuda")
+    assert_backward(case, "cuda")
+
+
 @pytest.mark.interpreter
 def test_weight_gradients_are_the_same_bits_from_run_to_run(device: str) -> None:
     case = Case((3, 16, 9, 5), 2)
@@ -186,7 +211,7 @@ def test_a_value_that_is_not_finite_spoils_only_what_its_taps_reach(value: float
 
 
 @pytest.mark.interpreter
-@pytest.mark.skipif(torch.cuda.is_available(), reason="addresses are recorded in the interpreter")
+@pytest.mark.usefixtures("interpreting")
 @pytest.mark.parametrize("case", [Case((1, 16, 15, 9), 2, band=5), Case((1, 9, 5, 17), 3, band=3, dtype=FP16)], ids=str)
 def test_no_address_outside_the_tensors_is_touched(case: Case) -> None:
     x, grad_y, (weights, biases) = tensor_of(case, "cpu", 0), tensor_of(case, "cpu", 1), weights_of(case, "cpu")
@@ -243,9 +268,20 @@ def test_odd_channel_counts_take_one_channel_a_thread() -> None:
     assert launch_nhwc.channels_at_once(Geometry(1, 99, 7, 7, 12)) == 1
 
 
-def test_a_call_beyond_32_bit_positions_is_refused_in_one_line() -> None:
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("direction", ["forward", "statistics", "backward"])
+def test_a_call_beyond_32_bit_positions_is_refused_in_one_line(direction: str, layout: str) -> None:
+    for shape in ((1, 8192, 512, 1024), (1, 5, 2**15, 2**15), (2**31, 8, 3, 3)):
+        with pytest.raises(ValueError, match="use a smaller batch or smaller images") as caught:
+            plan(shape, FP32, layout, direction=direction, branch=1)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_backward_pass_that_counts_windows_of_the_whole_batch_refuses_more_than_32_bits() -> None:
+    shape = (2**23, 8, 128, 128)
+    assert plan(shape, BF16, "nchw").programs < 2**31
     with pytest.raises(ValueError, match="use a smaller batch or smaller images"):
-        plan((1, 8192, 512, 1024), FP32, "nhwc")
+        plan(shape, BF16, "nchw", direction="backward")
 
 
 @pytest.mark.compiling

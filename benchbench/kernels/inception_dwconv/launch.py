@@ -178,6 +178,7 @@ def nchw_forward(
     tiles = overruled(tiles, choices)
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "THREADS": THREADS}
+    largest = 0
     moments = {}
     if statistics:
         lanes = min(COPIED_LANES, power_of_two(g.plane))
@@ -198,10 +199,14 @@ def nchw_forward(
         group = grouped(g.branch * plane, g.batch)
         programs = triton.cdiv(group * g.branch * plane, THREADS)
         parts[name] = triton.cdiv(g.batch, group) * programs
+        largest = max(largest, programs * THREADS)
         tile = {**tile, "PLANE": plane, "GROUP": group, "PROGRAMS": programs}
         constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
     del constants["COLUMN_SEG"]
     constants["STATISTICS"] = statistics
+    # The copy's last program counts beyond the image; a row of moments has four counts.
+    largest = max(largest, *(4 * count for count in moments.values()), sum(parts.values()))
+    launch_nhwc.refuse_beyond_32_bits(g, max(largest, g.plane * g.channels + constants["COPY"]))
     return Plan("statistics" if statistics else "forward", "nchw", geometry, constants, parts, moments)
 
 
@@ -266,6 +271,7 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
     sizes = {"C": g.channels, "H": g.height, "W": g.width, "GC": g.branch, "KS": g.square, "KB": g.band}
     constants = {**sizes, "X_STRIDE": batch_stride, "COPY": copy, "THREADS": THREADS}
     parts = {"identity": g.batch * triton.cdiv(g.identity * g.plane, copy)}
+    largest = 0
     for name, tile in tiles.items():
         units = g.batch * triton.cdiv(g.height, tile["S"]) * triton.cdiv(g.width, tile["SEG"])
         # With a loop around its widest vectors ptxas spills an address of the column branch on sm_90 and sm_100; for
@@ -275,9 +281,11 @@ def nchw_backward(geometry: Geometry, itemsize: int, batch_stride: int, arch: in
         most = triton.next_power_of_2(triton.cdiv(units, THREADS))
         tile["TILES"] = choices.get(f"{name.upper()}_TILES", min(wanted, most))
         parts[name] = g.branch * triton.cdiv(units, tile["TILES"] * THREADS)
+        largest = max(largest, units + tile["TILES"] * THREADS)
         constants |= {f"{name.upper()}_{key}": value for key, value in tile.items()}
     del constants["COLUMN_SEG"]
     constants["LENGTH"] = triton.next_power_of_2(max(g.square**2, g.band) + 1)
+    launch_nhwc.refuse_beyond_32_bits(g, max(g.plane * g.channels + copy, largest, sum(parts.values())))
     return Plan("backward", "nchw", geometry, constants, parts)
 
 

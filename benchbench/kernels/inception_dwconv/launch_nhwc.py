@@ -165,15 +165,21 @@ def turns(wanted: Sequence[float], most: int = 8) -> list[int]:
     return min(choices, key=lambda choice: (round(waste(choice), 2), sum(choice)))
 
 
+def refuse_beyond_32_bits(geometry: Geometry, largest: int) -> None:
+    """Raise ValueError where the largest position that a kernel counts in 32 bits does not fit them."""
+    if largest >= 2**31:
+        sizes = f"{geometry.height} x {geometry.width} x {geometry.channels}"
+        raise ValueError(
+            f"{geometry.batch} images of {sizes} elements do not fit 32-bit positions: "
+            "use a smaller batch or smaller images"
+        )
+
+
 def _constants(
     g: Geometry, batch_stride: int, vector: int, shares: dict[str, int], copy_vector: int, copy_count: int
 ) -> Constants:
     units = g.batch * max(places(g, part, positions) for part, positions in shares.items()) * g.branch
-    if max(g.plane * g.channels, 2 * units) >= 2**31:
-        raise ValueError(
-            f"{g.batch} images of {g.height} x {g.width} x {g.channels} elements do not fit 32-bit positions: "
-            "use a smaller batch or smaller images"
-        )
+    refuse_beyond_32_bits(g, max(g.plane * g.channels, 2 * units))
     return {
         "H": g.height,
         "W": g.width,
