@@ -48,6 +48,7 @@ def check_traced(direction: str, dtype: str, shape: str) -> None:
 
 
 @pytest.mark.interpreter
+@pytest.mark.usefixtures("interpreting")
 @pytest.mark.parametrize("direction", shipped.DIRECTIONS)
 def test_no_more_is_asked_of_memory_than_the_thresholds_allow(direction: str) -> None:
     check_traced(direction, "bf16", "32x7x7")
@@ -55,6 +56,7 @@ def test_no_more_is_asked_of_memory_than_the_thresholds_allow(direction: str) ->
 
 @pytest.mark.interpreter
 @pytest.mark.slow
+@pytest.mark.usefixtures("interpreting")
 @pytest.mark.parametrize("shape", FEW_CHANNELS)
 @pytest.mark.parametrize("dtype", shipped.DTYPES)
 @pytest.mark.parametrize("direction", shipped.DIRECTIONS)

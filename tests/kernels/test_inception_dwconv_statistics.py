@@ -115,8 +115,8 @@ def test_gradients_flow_through_the_output_alone() -> None:
     assert all(map(torch.equal, torch.autograd.grad(y, leaves, grad_y), expected))
 
 
-def test_it_is_an_operation_that_compilers_can_trace() -> None:
-    call = call_of((2, 16, 5, 5), FP32, "nhwc", "cpu")
+def test_it_is_an_operation_that_compilers_can_trace(each_device: str) -> None:
+    call = call_of((2, 16, 5, 5), FP32, "nhwc", each_device)
     torch.library.opcheck(torch.ops.benchbench.inception_dwconv_with_statistics.default, (*call, FP32))
     compiled = torch.compile(inception_dwconv_with_statistics, fullgraph=True, backend="aot_eager")
     for found, expected in zip(compiled(*call), inception_dwconv_with_statistics(*call), strict=True):
@@ -166,6 +166,7 @@ def test_the_kernel_meets_the_thresholds(layout: str, dtype: str) -> None:
 
 
 @pytest.mark.interpreter
+@pytest.mark.usefixtures("interpreting")
 @pytest.mark.parametrize("layout", FORMATS)
 def test_no_more_is_asked_of_memory_than_without_statistics(layout: str) -> None:
     row = rows.traffic_row(shipped.Spec("inception_dwconv", "statistics", "bf16", layout, "768x7x7"))
