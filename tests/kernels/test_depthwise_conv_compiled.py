@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchbench.access.compiled import Resources, compile_kernel
-from benchbench.kernels.depthwise_conv import triton_naive
+from benchbench.kernels.depthwise_conv import triton_backward, triton_forward, triton_naive
 from benchbench.kernels.depthwise_conv.launch import Direction, Layout, plan
 from benchbench.kernels.depthwise_conv.start import launch_of, variants
 
@@ -103,6 +103,19 @@ def test_other_architectures_do_not_spill_either(arch: str, kernel_size: tuple[i
     for direction in DIRECTIONS:
         for made in variants(STAGES[0], torch.bfloat16, layout, arch, kernel_size=kernel_size, direction=direction):
             assert_fits(made, arch)
+
+
+def test_another_number_of_images_compiles_nothing_anew() -> None:
+    kernels = (
+        triton_forward.depthwise_conv_forward,
+        triton_backward.depthwise_conv_backward,
+        triton_backward.depthwise_conv_weight_gradient,
+        triton_backward.sum_partials,
+    )
+    for kernel in kernels:
+        counts = [one for one in kernel.params if one.name in ("images", "convolving", "splits")]
+        assert counts
+        assert all(one.do_not_specialize for one in counts)
 
 
 def test_every_kernel_size_and_image_has_a_plan() -> None:

@@ -36,7 +36,7 @@ from .triton_window import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["images", "convolving"])
 def depthwise_conv_backward(
     x, grad_y, weight, grad_x, partials, images, convolving,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
@@ -250,7 +250,7 @@ def add_product(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["images"])
 def depthwise_conv_weight_gradient(
     x, grad_y, partials, images, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
     X_STRIDE: tl.constexpr, X_PIXEL: tl.constexpr, G_STRIDE: tl.constexpr, G_PIXEL: tl.constexpr,
@@ -338,7 +338,7 @@ def add_products_below(
     return more
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def sum_partials(partials, sums, splits, LENGTH: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     """sums[k] = partials[0, k] + partials[1, k] + ..., ROWS at a time, always in the same order."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

@@ -29,7 +29,7 @@ from .triton_window import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["images", "convolving"])
 def depthwise_conv_forward(
     x, weight, bias, y, images, convolving,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, FIRST: tl.constexpr,
