@@ -6,8 +6,9 @@
 
 At each point: every constant that the rules leave open (launch_choices.py) is halved and doubled, alone; what is right
 against float64 is timed beside the rules' own launch and a copy, round by round, from a cold cache; then what gained is
-timed once more, alone and together, and the fastest of that is chosen. --adopt needs no GPU: it takes the winners that an earlier run kept in FILE into the launch table of the
-kernels (kernels/inception_dwconv/launch_table.csv), which launches follow from then on.
+timed once more, alone and together, and the fastest of that is chosen. --adopt needs no GPU: it takes the winners that
+an earlier run kept in FILE into the launch table of the kernels (kernels/inception_dwconv/launch_table.csv), which
+launches follow from then on.
 Exit codes: 0 measured, 1 a launch gave a wrong answer, 4 no GPU.
 """
 
