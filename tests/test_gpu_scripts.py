@@ -177,8 +177,9 @@ def test_tests_that_time_the_gpu_run_alone_and_those_of_the_kernels_last(script:
     alone, others = script("gpu_tests").files_of(ROOT / "tests")
     assert sorted(Path(path).name for path in alone) == ["test_monitor.py", "test_timer.py"]
     folders = [Path(path).parent.name for path in others]
-    assert folders[-2:] == ["kernels", "kernels"]
-    assert "kernels" not in folders[:-2]
+    of_kernels = folders.count("kernels")
+    assert of_kernels > 1
+    assert folders[-of_kernels:] == ["kernels"] * of_kernels
 
 
 # gpu_sanitize.py
