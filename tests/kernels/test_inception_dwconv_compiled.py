@@ -27,6 +27,7 @@ def test_the_forward_meets_the_thresholds(dtype: str, shape: str) -> None:
 
 
 @pytest.mark.compiling
+@pytest.mark.slow
 def test_the_backward_meets_the_thresholds() -> None:
     check_compiled("backward", "fp32", "768x7x7", "sm_90")
 

@@ -285,7 +285,8 @@ def test_a_backward_pass_that_counts_windows_of_the_whole_batch_refuses_more_tha
 
 
 @pytest.mark.compiling
-@pytest.mark.parametrize("direction", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_the_smallest_stage_keeps_every_threshold(direction: str) -> None:
     spec = shipped.Spec("inception_dwconv", direction, "bf16", "nhwc", "768x7x7", "sm_90")
     assert thresholds.violations(rows.resource_row(spec)) == []

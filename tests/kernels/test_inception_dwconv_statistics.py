@@ -159,7 +159,8 @@ def test_the_rows_of_moments_cost_less_than_the_reading_they_save(shape: str, dt
 
 
 @pytest.mark.compiling
-@pytest.mark.parametrize(("layout", "dtype"), [pytest.param("nchw", "bf16", marks=pytest.mark.slow), ("nhwc", "fp32")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "dtype"), [("nchw", "bf16"), ("nhwc", "fp32")])
 def test_the_kernel_meets_the_thresholds(layout: str, dtype: str) -> None:
     row = rows.resource_row(shipped.Spec("inception_dwconv", "statistics", dtype, layout, "384x14x14"))
     assert violations(row) == []
