@@ -45,3 +45,14 @@ def test_the_peak_is_the_same_the_second_time_and_of_the_block_alone() -> None:
 def test_nothing_allocated_is_nothing() -> None:
     assert memory.highest([]) == 0
     assert memory.highest([(2, -8), (1, 3), (3, 4)]) == 3
+
+
+def test_what_a_gpu_held_before_the_point_is_not_in_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, answer in (("memory_allocated", 100), ("max_memory_allocated", 350)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, answer=answer: answer)
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: None)
+    with memory.peak_memory("cuda:0", before=memory.held("cuda:0")) as peak:
+        pass
+    assert peak == {"bytes": 250}
+    assert memory.held("cpu") == 0
