@@ -20,21 +20,12 @@ from typing import Any, TextIO
 
 from benchbench import memory
 from benchbench.case import AUTO, CASES, Skip, Value, Workload
+from benchbench.fault import one_line, status_of
 from benchbench.plan import Point
 from benchbench.record import Record, to_line
 from benchbench.registry import register_cases
 
 Copies = Sequence[tuple[int, float]]
-# What is said of a device error after which no launch of this process can be trusted, in small letters: PyTorch's and
-# CUDA's own words, Triton's launcher's, and those of cuDNN and cuBLAS for a kernel that failed.
-DEVICE_FAULTS = (
-    "cuda error",
-    "acceleratorerror",
-    "illegal memory access",
-    "triton error [cuda]",
-    "status_execution_failed",
-    "status_internal_error",
-)
 NO_DEVICE = "none"  # for cases that need no torch, such as the fake ones of the tests
 
 
@@ -99,7 +90,7 @@ def main(answers: int) -> None:
         copies = tuple((int(moved), float(seconds)) for moved, seconds in asked["copies"])
         record = measure_point(Point(**asked["point"]), job, bench, copies=copies, verified=asked["verified"])
         # After an out-of-memory the caches are emptied; if the next point fails too, the process is to blame.
-        restart = _is_broken(record) or (out_of_memory_before and record.status in ("oom", "fail"))
+        restart = record.status == "crash" or (out_of_memory_before and record.status in ("oom", "fail"))
         out_of_memory_before = record.status == "oom"
         _answer(out, {"record": json.loads(to_line(record)), "restart": restart})
 
@@ -224,7 +215,7 @@ def measure_point(point: Point, job: Job, bench: Bench, *, copies: Copies = (), 
     except Skip as reason:
         return Record(**place, status="skip", reason=str(reason))
     except Exception as error:
-        return Record(**place, status=_status_of(error), reason=_one_line(error))
+        return Record(**place, status=status_of(error), reason=one_line(error))
     finally:
         memory.empty_caches(bench.device)
 
@@ -300,7 +291,7 @@ def _largest_batch_of(point: Point, bench: Bench) -> int:
         try:
             attempt(batch, verified=verified)
         except Exception as error:
-            if _status_of(error) != "oom":
+            if status_of(error) != "oom":
                 raise
             return False
         finally:
@@ -390,27 +381,6 @@ def _seed(device: str, seed: int) -> None:
         import torch
 
         torch.manual_seed(seed)
-
-
-def _status_of(error: Exception) -> str:
-    text = f"{type(error).__name__} {error}".lower()
-    if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text or "can't allocate" in text:
-        return "oom"
-    return "crash" if _breaks_the_context(text) else "fail"
-
-
-def _breaks_the_context(text: str) -> bool:
-    """Whether the message is of a device error after which no launch of this process can be trusted."""
-    return any(sign in text.lower() for sign in DEVICE_FAULTS)
-
-
-def _is_broken(record: Record) -> bool:
-    return record.status == "crash"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ TABLE = {
     "work": (),
     "network_work": ("work",),
     "memory": (),
+    "fault": (),
     "units": (),
     "series": (),
     "case": ("work",),
@@ -42,6 +43,7 @@ TABLE = {
     "sweeps": ("case", "work", "plan", "published", "sweeps", "kernels", "models", "machine", "switches", "verify"),
     "worker": (
         "registry",
+        "fault",
         "memory",
         "case",
         "plan",

@@ -6,6 +6,7 @@ import pytest
 
 from benchbench import worker
 from benchbench.case import CASES, Case, Workload
+from benchbench.fault import status_of
 from benchbench.plan import Point
 from benchbench.record import from_line, to_line
 from benchbench.registry import register_cases
@@ -28,7 +29,7 @@ from benchbench.work import Work
     ],
 )
 def test_an_error_has_the_status_of_its_kind(error: Exception, status: str) -> None:
-    assert worker._status_of(error) == status
+    assert status_of(error) == status
 
 
 @pytest.fixture(scope="module")
