@@ -78,7 +78,7 @@ def tuned_rows(document: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     found = []
     for one in document:
         times, chosen = one["again"] or one["seconds"], text(one["chosen"])
-        ratio = f"{share(times, chosen)[0]:.3f}" if RULES in times else "not measured"
+        ratio = "{:.3f} (at most {:.3f})".format(*share(times, chosen)) if RULES in times else "not measured"
         wrong = [name for name, why in one["left_out"].items() if why.startswith("WRONG")]
         found.append(
             {

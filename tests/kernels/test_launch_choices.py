@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +20,10 @@ STAGES = ((96, 56, 56), (192, 28, 28), (384, 14, 14), (768, 7, 7))
 LAYOUTS = ("nchw", "nhwc")
 
 
-@pytest.fixture(scope="module")
-def choices() -> ModuleType:
-    file = Path(__file__).parents[2] / "benchmarks" / "launch_choices.py"
-    spec = importlib.util.spec_from_file_location("launch_choices", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["launch_choices"] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def choices(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    return importlib.import_module("launch_choices")
 
 
 @pytest.mark.parametrize(("layout", "direction"), list(product(LAYOUTS, ("forward", "statistics", "backward"))))
